@@ -1,0 +1,1 @@
+"""Calls upstreams: circuits, connections, retries, the walk along the plan."""

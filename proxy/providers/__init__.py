@@ -1,0 +1,1 @@
+"""Who differs, and how: one codec per dialect, and why upstreams fail."""

@@ -1,0 +1,1 @@
+"""Decides which model answers; never calls anyone."""

@@ -1,0 +1,355 @@
+"""The nouns: every value that passes from room to room, in the order in which a call meets them.
+
+    ChatRequest -> Features -> Classification -> Choice -> RoutePlan -> UpstreamRequest -> Chunk -> CallRecord
+
+Values are frozen; `Attempt` and `CallRecord` are written while a call goes on and emitted once.
+Times are seconds unless the name says otherwise; prices are USD per million tokens.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct, field
+
+
+class Need(StrEnum):
+    """What a request can require and a model can support: a model lacking one is never asked."""
+
+    TOOLS = "tools"
+    VISION = "vision"
+    AUDIO = "audio"
+    JSON_SCHEMA = "json_schema"
+    LOGPROBS = "logprobs"
+    PREFILL = "prefill"
+
+
+# --- the registry --------------------------------------------------------------------------------
+
+
+class Timeouts(Struct, frozen=True):
+    """Limits of one attempt: until connected, until the commit point, between reads, and in all."""
+
+    connect: float = 5.0
+    first_token: float = 30.0
+    idle: float = 30.0
+    total: float = 600.0
+
+
+class Price(Struct, frozen=True):
+    """USD per million tokens. `cached_input` is what a prompt-cache hit costs, when it differs."""
+
+    input: float
+    output: float
+    cached_input: float | None = None
+
+
+class Priors(Struct, frozen=True):
+    """What is believed of a model, 0..1 each, until observations replace it."""
+
+    quality: float = 0.5
+    latency: float = 0.5
+
+
+class Provider(Struct, frozen=True):
+    """Who is called and how it is spoken to. `api_key` is a secret: never logged, never repr'd."""
+
+    name: str
+    dialect: str
+    base_url: str
+    api_key: str | None = None
+    headers: dict[str, str] = {}
+    transport: str = "http1"
+    """`http1`: our own pool; `httpx`: stock httpx, for HTTP(S) proxies and HTTP/2."""
+    max_connections: int = 512
+    verify: bool | str = True
+    """TLS verification: on, off, or the path of a CA bundle."""
+    forward_headers: tuple[str, ...] = ()
+    """Caller headers, lower case, that this provider may see."""
+
+    def __repr__(self) -> str:
+        return f"Provider({self.name!r}, {self.dialect!r}, {self.base_url!r})"
+
+
+class Model(Struct, frozen=True):
+    """A registry entry: one provider's name for one model, the unit that is scored and called."""
+
+    id: str
+    provider: str
+    upstream_model: str
+    capabilities: dict[str, float] = {}
+    """Intent -> fitness, 0..1."""
+    aliases: tuple[str, ...] = ()
+    supports: frozenset[Need] = frozenset()
+    context_window: int = 8192
+    """Tokens, prompt and completion together."""
+    max_output_tokens: int | None = None
+    weights: Priors = Priors()
+    price: Price | None = None
+    """None is unknown, never free."""
+    fallback: tuple[str, ...] = ()
+    timeouts: Timeouts = Timeouts()
+
+
+# --- a request and what is known of it -----------------------------------------------------------
+
+
+class ChatRequest(Struct, frozen=True):
+    """A validated body of POST /v1/chat/completions. `fields` is the whole body, unknown fields too."""
+
+    body: bytes
+    fields: dict[str, Any]
+    model: str
+    messages: list[dict[str, Any]]
+    stream: bool = False
+    include_usage: bool = False
+    """The caller asked for the usage chunk of a stream."""
+    models: tuple[str, ...] = ()
+    """OpenRouter's `models`: an explicit plan."""
+    spliceable: bool = False
+    """`body` holds `"model"`, `"messages"` and `"stream"` once each at most, so that the model's
+    name may be exchanged in the bytes instead of decoding and encoding the whole body."""
+
+
+class Features(Struct, frozen=True):
+    """Facts about a request, read off it without judging it."""
+
+    ask: str
+    """The last user turn, without boilerplate, cut to a bounded length."""
+    context: tuple[str, ...] = ()
+    """The user turns before it that still matter, latest first, cut likewise."""
+    prompt_tokens: int = 0
+    """Estimated."""
+    completion_tokens: int = 0
+    """What the caller's max_tokens reserves, or 0."""
+    needs: frozenset[Need] = frozenset()
+    turns: int = 1
+    """User turns in the conversation."""
+    code_share: float = 0.0
+    """0..1 of the ask's characters that stand in code."""
+    language: str = "und"
+    """ISO 639-1 of the ask, `und` when it can't be told."""
+    tool_loop: bool = False
+    """The last message is a tool's result: the model is at work and mustn't be exchanged."""
+    background: str | None = None
+    """The chore of a chat UI or agent that this is (`title`, `tags`, `follow_up`, ...), else None."""
+
+
+class Classification(Struct, frozen=True):
+    """Intents by confidence, best first, and how hard the ask is."""
+
+    intents: tuple[tuple[str, float], ...]
+    difficulty: float = 0.5
+    """0..1: how likely a small model fails where a strong one succeeds."""
+    evidence: tuple[str, ...] = ()
+    """What spoke, for the trace: `intent:pattern-name`."""
+
+    @property
+    def top(self) -> str:
+        """The leading intent."""
+        return self.intents[0][0]
+
+
+# --- a decision ----------------------------------------------------------------------------------
+
+
+class Scored(Struct, frozen=True):
+    """A candidate with its total and the named terms (0..1 each) that made it."""
+
+    model: str
+    total: float
+    terms: dict[str, float] = {}
+
+
+class Rung(Struct, frozen=True):
+    """One step of the ladder as it was climbed: what it answered and how long it took."""
+
+    step: str
+    answer: str
+    """The model it chose, or why it passed."""
+    took_us: float = 0.0
+
+
+class Choice(Struct, frozen=True):
+    """What a step of the ladder answered."""
+
+    step: str
+    model: str
+    """Registry id."""
+    route: str
+    """The value of `x-kuro-route`: the step, or `rule:NAME`."""
+
+
+class RoutePlan(Struct, frozen=True):
+    """The decision: which models, in which order, and why."""
+
+    models: tuple[str, ...]
+    """Registry ids, the first to be asked first. Never empty."""
+    route: str
+    features: Features
+    classification: Classification | None = None
+    """None for a model asked for by name, which is not classified."""
+    explicit: bool = False
+    """The caller named the model or the list: circuits refuse instead of passing on."""
+    profile: str = "balanced"
+    session: str = ""
+    scores: tuple[Scored, ...] = ()
+    filtered: tuple[tuple[str, str], ...] = ()
+    """(model, reason) of every model that could not be a candidate."""
+    rungs: tuple[Rung, ...] = ()
+
+
+# --- upstream ------------------------------------------------------------------------------------
+
+
+class FailureKind(StrEnum):
+    """Why an attempt failed. What follows from each is in `providers.failure.VERDICTS`."""
+
+    BAD_REQUEST = "bad_request"
+    CONTEXT_LENGTH = "context_length"
+    CONTENT_FILTER = "content_filter"
+    AUTH = "auth"
+    QUOTA = "quota"
+    MODEL_NOT_FOUND = "model_not_found"
+    RATE_LIMIT = "rate_limit"
+    SERVER_ERROR = "server_error"
+    """500 and other 5xx."""
+    UNAVAILABLE = "unavailable"
+    """502, 503, 504."""
+    OVERLOADED = "overloaded"
+    """529, or an error that says overloaded."""
+    CONNECT = "connect"
+    """DNS, refused, unreachable, TLS."""
+    CONNECT_TIMEOUT = "connect_timeout"
+    DISCONNECTED = "disconnected"
+    """The connection closed before any byte of the answer."""
+    STALE_CONNECTION = "stale_connection"
+    """The same on a kept-alive connection: most likely it was closed while idle."""
+    BAD_RESPONSE = "bad_response"
+    """Not HTTP, not the right type, not JSON, empty, or ended before it was finished."""
+    FIRST_TOKEN_TIMEOUT = "first_token_timeout"
+    IDLE_TIMEOUT = "idle_timeout"
+    LOCAL_LIMIT = "local_limit"
+    """Our own pool, file descriptors or memory."""
+    CALLER_LEFT = "caller_left"
+    DEADLINE = "deadline"
+    """The caller's own total deadline."""
+
+
+class Failure(Struct, frozen=True):
+    """One failed attempt, as data. `message` is the upstream's own, scrubbed and bounded."""
+
+    kind: FailureKind
+    message: str = ""
+    status: int | None = None
+    code: str | None = None
+    type: str | None = None
+    param: str | None = None
+    retry_after: float | None = None
+    """Seconds that the upstream asked to wait, clamped."""
+
+
+class UpstreamRequest(Struct, frozen=True):
+    """An encoded request, all but the host: `path` is appended to the provider's base_url."""
+
+    path: str
+    headers: tuple[tuple[bytes, bytes], ...]
+    """Lower-case names; without host, content-length and connection, which the transport adds."""
+    body: bytes
+
+
+class Usage(Struct, frozen=True):
+    """Tokens of one attempt, as the upstream counted them or, `estimated`, as we did."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    """The part of `prompt` that was read from the provider's cache."""
+    reasoning: int = 0
+    """The part of `completion` that was reasoning."""
+    estimated: bool = False
+
+
+class Chunk(Struct):
+    """What one read of the upstream brought, in the canonical (OpenAI) form.
+
+    A whole non-streaming reply is one chunk; a read that holds fifty events is one, too.
+    """
+
+    data: bytes = b""
+    """Bytes for the caller: SSE events as they came, or the JSON body."""
+    events: int = 0
+    meaningful: bool = False
+    """Holds content, reasoning, a tool call or a refusal: the commit point."""
+    text: str = ""
+    """Content of choice 0, joined."""
+    tool_call: bool = False
+    finish_reason: str | None = None
+    model: str | None = None
+    """What the upstream says that it served."""
+    usage: Usage | None = None
+    dropped: int = 0
+    """Events that weren't valid JSON and were left out of `data`."""
+    done: bool = False
+    """The stream's own end: `[DONE]`, message_stop."""
+    failure: Failure | None = None
+    """An error that came inside a 200."""
+
+
+# --- the record ----------------------------------------------------------------------------------
+
+
+class Attempt(Struct):
+    """One try at one model. `outcome` is `ok`, `failed`, `skipped` or `cancelled`."""
+
+    model: str
+    provider: str
+    outcome: str = "failed"
+    failure: FailureKind | None = None
+    status: int | None = None
+    reason: str = ""
+    """For a reader: why it was skipped or what the upstream said, scrubbed."""
+    ttft_ms: float | None = None
+    duration_ms: float = 0.0
+    usage: Usage | None = None
+    cost_usd: float | None = None
+
+
+class CallRecord(Struct):
+    """Everything that is kept of one call. Emitted exactly once, whatever happened."""
+
+    request_id: str
+    time: float
+    """Unix time of arrival."""
+    key_id: str = ""
+    session: str = ""
+    requested_model: str = ""
+    selected_model: str | None = None
+    response_model: str | None = None
+    provider: str | None = None
+    stream: bool = False
+    intent: str | None = None
+    intents: dict[str, float] = {}
+    difficulty: float | None = None
+    route: str = ""
+    profile: str = ""
+    scores: dict[str, float] = {}
+    plan: tuple[str, ...] = ()
+    attempts: list[Attempt] = field(default_factory=list)
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    """None when the price is unknown."""
+    wasted_usd: float = 0.0
+    """Cost of attempts that did not reach the caller."""
+    ttft_ms: float | None = None
+    latency_ms: float = 0.0
+    overhead_ms: float = 0.0
+    """Time that was neither the upstream's nor a deliberate wait."""
+    fallback_used: bool = False
+    outcome: str = "error"
+    """`ok`, `error`, `refused` (by us, before any attempt), `caller_left`, or `aborted` after the commit
+    point."""
+    status: int = 500
+    """The HTTP status that the caller saw; 499 when it left."""
+    error_code: str | None = None

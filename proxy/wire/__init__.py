@@ -1,0 +1,1 @@
+"""Bytes <-> values: what callers and upstreams write on the wire."""
