@@ -1,0 +1,119 @@
+"""What an operator sets in `config/routing.yml`: the frozen values that the routing rooms are handed."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from proxy.types import Need
+
+
+class Step(StrEnum):
+    """The ladder's rungs, in their usual order."""
+
+    CACHE = "cache"
+    RULES = "rules"
+    STICKY = "sticky"
+    JUDGE = "judge"
+    SCORING = "scoring"
+    DEFAULT = "default"
+
+
+class Weights(Struct, frozen=True):
+    """A profile: how much each term counts, 0..10 each. `cost` is subtracted."""
+
+    capability: float = 1.0
+    quality: float = 0.5
+    latency: float = 0.3
+    success: float = 0.5
+    cost: float = 0.4
+
+
+class Condition(Struct, frozen=True):
+    """All given members must hold. An empty condition always holds."""
+
+    intent: tuple[str, ...] = ()
+    """The leading intent is one of these ..."""
+    min_confidence: float = 0.0
+    """... with at least this confidence, 0..1."""
+    profile: tuple[str, ...] = ()
+    language: tuple[str, ...] = ()
+    """ISO 639-1."""
+    needs: tuple[Need, ...] = ()
+    """All of these are required by the request."""
+    background: tuple[str, ...] = ()
+    """The chore is one of these; `any` is any chore."""
+    min_prompt_tokens: int | None = None
+    max_prompt_tokens: int | None = None
+    min_difficulty: float | None = None
+    max_difficulty: float | None = None
+    headers: dict[str, str] = {}
+    """Lower-case caller headers and the value each must have."""
+
+
+class Rule(Struct, frozen=True):
+    """A shortcut: the first rule whose condition holds names the model, before any scoring."""
+
+    name: str
+    when: Condition
+    model: str
+    """A registry id."""
+
+
+class CachePolicy(Struct, frozen=True):
+    """The decision cache. `ttl` in seconds, `size` in decisions; a size of 0 switches it off."""
+
+    ttl: float = 300.0
+    size: int = 10_000
+
+
+class StickyPolicy(Struct, frozen=True):
+    """How long a conversation stays with its model (seconds since its last turn), and when it leaves."""
+
+    ttl: float = 1800.0
+    size: int = 50_000
+    margin: float = 0.15
+    """A newcomer must beat the incumbent's total by this much."""
+
+
+class JudgePolicy(Struct, frozen=True):
+    """LLM-as-router: a small model is asked for the intent. Off unless `enabled`."""
+
+    enabled: bool = False
+    model: str = ""
+    """Registry id of the judge."""
+    timeout: float = 1.5
+    """Seconds for the whole question; then the ladder goes on without it."""
+    max_confidence: float = 0.6
+    """It is asked only when the leading intent's confidence is below this."""
+    cache_ttl: float = 3600.0
+    cache_size: int = 10_000
+
+
+class StreamRecovery(StrEnum):
+    """What follows when a stream breaks after the commit point."""
+
+    SPLICE = "splice"
+    """Continue on a fallback; where that can't be done without a seam, as `error`."""
+    ERROR = "error"
+    """One error event, and the end of the body."""
+
+
+class RoutingPolicy(Struct, frozen=True):
+    """The whole of `config/routing.yml`."""
+
+    ladder: tuple[Step, ...] = tuple(Step)
+    default_model: str | None = None
+    """Registry id for `default`; None: the first ready model."""
+    profiles: dict[str, Weights] = {}
+    """By name; `balanced` is what plain `auto` uses. `auto:NAME` picks another."""
+    rules: tuple[Rule, ...] = ()
+    cache: CachePolicy = CachePolicy()
+    sticky: StickyPolicy = StickyPolicy()
+    judge: JudgePolicy = JudgePolicy()
+    named_models_use_ranking: bool = False
+    """A model asked for by name falls back along the ranking, too, not only along its own list."""
+    content_filter_fallback: bool = False
+    """A refusal by a content filter goes on to the next model."""
+    stream_recovery: StreamRecovery = StreamRecovery.SPLICE
