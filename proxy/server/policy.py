@@ -1,0 +1,54 @@
+"""What an operator sets in `config/proxy.yml` about who may call and how much: frozen values, no logic."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class AccessKey(Struct, frozen=True):
+    """One caller's key. `name` is what records and metrics show; `key` is a secret: never repr'd."""
+
+    name: str
+    key: str
+
+    def __repr__(self) -> str:
+        return f"AccessKey({self.name!r})"
+
+
+class AccessPolicy(Struct, frozen=True):
+    """Who may call. Without keys everybody may, and only a loopback address is listened on."""
+
+    keys: tuple[AccessKey, ...] = ()
+    admin_key: str | None = None
+    """The key of /admin/v1, a secret. None: one is made at start and printed once."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins (`https://chat.example`) whose pages may call; `*` is any page. Empty: none."""
+    metrics_need_key: bool = False
+    """/metrics wants one of `keys`, too."""
+
+    def __repr__(self) -> str:
+        return f"AccessPolicy(keys={self.keys!r}, cors_origins={self.cors_origins!r})"
+
+
+class ServerPolicy(Struct, frozen=True):
+    """Where to listen, and how the end is met."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    """0: any free port."""
+    workers: int = 1
+    """Processes. Each has circuits, caches and statistics of its own."""
+    keep_alive: float = 75.0
+    """Seconds that an idle caller's connection is kept."""
+    drain_timeout: float = 30.0
+    """Seconds that open calls get to finish after SIGTERM; then they are cut."""
+
+
+class LimitPolicy(Struct, frozen=True):
+    """How much a caller may send, how slowly, and how many at once."""
+
+    max_body_bytes: int = 32 * 1024 * 1024
+    body_timeout: float = 60.0
+    """Seconds for a whole body to arrive; then 408."""
+    max_in_flight: int = 4096
+    """Calls at once in one process; above it 503 proxy_overloaded."""
