@@ -193,8 +193,10 @@ class RoutePlan(Struct, frozen=True):
     explicit: bool = False
     """The caller named the model or the list: circuits refuse instead of passing on."""
     profile: str = "balanced"
-    session: str = ""
+    ranking: tuple[tuple[str, float], ...] = ()
+    """(model, total), best first; empty when nothing was scored."""
     scores: tuple[Scored, ...] = ()
+    """The ranking with every term by name; only in a traced plan, like `filtered` and `rungs`."""
     filtered: tuple[tuple[str, str], ...] = ()
     """(model, reason) of every model that could not be a candidate."""
     rungs: tuple[Rung, ...] = ()

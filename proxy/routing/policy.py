@@ -14,9 +14,9 @@ class Step(StrEnum):
 
     CACHE = "cache"
     RULES = "rules"
-    STICKY = "sticky"
     JUDGE = "judge"
     SCORING = "scoring"
+    STICKY = "sticky"
     DEFAULT = "default"
 
 
@@ -64,7 +64,7 @@ class Rule(Struct, frozen=True):
 class CachePolicy(Struct, frozen=True):
     """The decision cache. `ttl` in seconds, `size` in decisions; a size of 0 switches it off."""
 
-    ttl: float = 300.0
+    ttl: float = 60.0
     size: int = 10_000
 
 
