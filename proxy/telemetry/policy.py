@@ -1,0 +1,61 @@
+"""What an operator sets in `config/proxy.yml` about logs and traces: frozen values, no logic."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class LogLevel(StrEnum):
+    """The least severe message that is written. Call records are written at any level but `critical`."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+class LogPolicy(Struct, frozen=True):
+    """Where JSON lines go."""
+
+    level: LogLevel = LogLevel.INFO
+    file: str | None = None
+    """A path, or `stderr`; None is stdout. A file that was renamed or removed is opened anew."""
+    calls: bool = True
+    """One line per call."""
+
+
+class RecordPolicy(Struct, frozen=True):
+    """How call records travel from the hot path to the sinks."""
+
+    interval: float = 0.1
+    """Seconds between two flushes."""
+    batch: int = 500
+    """So many waiting records are flushed without waiting for the interval."""
+    limit: int = 50_000
+    """Records waiting at most; newer ones are dropped and counted."""
+
+
+class TraceProtocol(StrEnum):
+    """How spans travel to the collector (OTLP)."""
+
+    GRPC = "grpc"
+    HTTP = "http"
+
+
+class TracePolicy(Struct, frozen=True):
+    """Where spans go. Without an endpoint there are none, and nothing of OpenTelemetry is imported."""
+
+    endpoint: str | None = None
+    """`http://collector:4317` for grpc; for http the whole URL, `http://collector:4318/v1/traces`."""
+    protocol: TraceProtocol = TraceProtocol.HTTP
+    ratio: float = 0.01
+    """The share (0..1) of good calls that is traced; calls that failed always are."""
+    headers: dict[str, str] = {}
+    """Sent with every export. May hold secrets: never repr'd."""
+    service_name: str = "kuro-proxy"
+
+    def __repr__(self) -> str:
+        return f"TracePolicy(endpoint={self.endpoint!r}, protocol={self.protocol!r}, ratio={self.ratio!r})"
