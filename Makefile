@@ -1,0 +1,67 @@
+# Kuro proxy. `make run` and `make test` are the only set-up anybody needs: each makes .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+AIMOCK := @copilotkit/aimock@1.43.0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help:  ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv/.app  ## serve on http://127.0.0.1:8080, in the foreground
+	@exec $(BIN)/python -m proxy serve
+
+test: .venv/.dev .cache/aimock  ## run the tests
+	$(BIN)/pytest -n auto
+
+check: .venv/.dev lint test  ## what CI runs: format, ruff, mypy, tests
+
+lint: .venv/.dev  ## format check, ruff, mypy --strict
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/.dev  ## format and sort imports
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format .
+
+bench: .venv/.dev  ## CPU, latency and memory beside the raw floor and, when installed, nginx and LiteLLM
+	$(BIN)/python -m tests.bench.run
+
+bench-peers:  ## install the peers that `make bench` compares with
+	$(PYTHON) -m venv .cache/peers
+	.cache/peers/bin/pip install --quiet 'litellm[proxy]'
+	-apt-get install --yes --quiet nginx-light
+
+wheel: .venv/.dev  ## build dist/*.whl
+	$(BIN)/python -m build --wheel --outdir dist
+
+lock: .venv/.dev  ## pin what pyproject.toml asks for, with hashes
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	  --no-header --allow-unsafe --output-file requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	  --no-header --allow-unsafe --extra dev --constraint requirements.lock \
+	  --output-file requirements-dev.lock pyproject.toml
+
+clean:  ## remove what the other targets made
+	rm -rf .venv .cache dist .mypy_cache .ruff_cache .hypothesis
+
+.venv/.app: requirements.lock
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv ..."
+	@$(BIN)/pip install --quiet --require-hashes --requirement requirements.lock
+	@touch $@
+
+.venv/.dev: requirements-dev.lock
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv, with development tools ..."
+	@$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.lock
+	@touch .venv/.app $@
+
+# An upstream that this project did not write, for tests/e2e; without npm those tests skip and say so.
+.cache/aimock:
+	@mkdir -p .cache
+	@if command -v npm >/dev/null; then \
+	  npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix $@ $(AIMOCK); \
+	fi
+
+.PHONY: help run test check lint format bench bench-peers wheel lock clean
