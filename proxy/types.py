@@ -211,6 +211,8 @@ class FailureKind(StrEnum):
     BAD_REQUEST = "bad_request"
     CONTEXT_LENGTH = "context_length"
     CONTENT_FILTER = "content_filter"
+    UNSUPPORTED = "unsupported"
+    """This model can't do what was asked (`n`, images, a parameter); another may."""
     AUTH = "auth"
     QUOTA = "quota"
     MODEL_NOT_FOUND = "model_not_found"
@@ -303,7 +305,7 @@ class Chunk(Struct):
 
 
 class Attempt(Struct):
-    """One try at one model. `outcome` is `ok`, `failed`, `skipped` or `cancelled`."""
+    """One try at one model. `outcome` is `ok`, `failed`, `skipped`, `cancelled` or `judge`."""
 
     model: str
     provider: str
@@ -344,6 +346,8 @@ class CallRecord(Struct):
     """None when the price is unknown."""
     wasted_usd: float = 0.0
     """Cost of attempts that did not reach the caller."""
+    judge_usd: float = 0.0
+    """Cost of asking the judge."""
     ttft_ms: float | None = None
     latency_ms: float = 0.0
     overhead_ms: float = 0.0

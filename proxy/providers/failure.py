@@ -77,6 +77,9 @@ VERDICTS: dict[FailureKind, Verdict] = {
     FailureKind.CONTENT_FILTER: Verdict(
         Retry.NO, Next.NO, Effect.NEUTRAL, 400, "invalid_request_error", "content_filter", passes=True
     ),
+    FailureKind.UNSUPPORTED: Verdict(
+        Retry.NO, Next.YES, Effect.NEUTRAL, 400, "invalid_request_error", "unsupported", passes=True
+    ),
     FailureKind.AUTH: Verdict(Retry.NO, Next.YES, Effect.OPEN_AUTH, 502, _BAD_GATEWAY, "upstream_auth_error"),
     FailureKind.QUOTA: Verdict(
         Retry.NO, Next.YES, Effect.OPEN_QUOTA, 503, _BAD_GATEWAY, "upstream_quota_exhausted"

@@ -1,0 +1,90 @@
+"""OpenAI's dialect, which is the canonical form too: what needn't change passes as the bytes it came in.
+
+request   body --splice--> the same bytes with the upstream's model and `include_usage`
+               --else----> decoded, changed and encoded again, unknown fields kept
+reply     body, looked at but not touched
+stream    see `openai_stream`
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from proxy.providers.diagnose import refusal
+from proxy.providers.headers import request_headers
+from proxy.providers.openai_shapes import read_reply
+from proxy.providers.openai_stream import OpenAIDecoder
+from proxy.types import ChatRequest, Chunk, Failure, Model, Provider, UpstreamRequest
+
+_MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+_ASK_USAGE = b',"stream_options":{"include_usage":true}'
+_CONSUMED = ("models", "session_id", "plugins")
+"""Fields that are meant for a router, which is us: any of them has the body encoded again."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class OpenAICodec:
+    """OpenAI, Groq, OpenRouter, vLLM, Ollama and everybody else who speaks /chat/completions."""
+
+    def encode(self, request: ChatRequest, model: Model, provider: Provider) -> UpstreamRequest:
+        """The caller's own bytes where possible; a stream always asks for its usage."""
+        name = _encode(model.upstream_model)
+        body = (_spliced(request, name) if request.spliceable else None) or _rewritten(request, model)
+        own = ((b"authorization", b"Bearer " + provider.api_key.encode()),) if provider.api_key else ()
+        headers = request_headers(provider, request.stream, *own)
+        return UpstreamRequest("/chat/completions", headers, body)
+
+    def decode(self, body: bytes) -> Chunk:
+        """The reply as it is; a failure when it is an error or has no message."""
+        return read_reply(body)
+
+    def decoder(self, request: ChatRequest) -> OpenAIDecoder:
+        """For one stream; without the usage-only chunk unless the caller asked for it."""
+        return OpenAIDecoder(show_usage=request.include_usage)
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+        """See `diagnose.refusal`."""
+        return refusal(status, headers, body)
+
+
+def _spliced(request: ChatRequest, name: bytes) -> bytes | None:
+    """The original bytes with the model's name exchanged; None when more has to change."""
+    fields, body = request.fields, request.body
+    for consumed in _CONSUMED:
+        if consumed in fields:
+            return None
+    ask = b""
+    if request.stream:
+        if "stream_options" not in fields:
+            ask = _ASK_USAGE
+        elif not request.include_usage:
+            return None
+    found = _MODEL.match(body, body.find(b'"model"'))
+    return None if found is None else body[: found.start(1)] + name + ask + body[found.end(1) :]
+
+
+def _rewritten(request: ChatRequest, model: Model) -> bytes:
+    fields: dict[str, Any] = {
+        **request.fields,
+        "model": model.upstream_model,
+        "messages": request.messages,
+    }
+    for consumed in _CONSUMED:
+        fields.pop(consumed, None)
+    if plugins := _foreign_plugins(request.fields.get("plugins")):
+        fields["plugins"] = plugins
+    if request.stream:
+        fields["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
+    return _encode(fields)
+
+
+def _foreign_plugins(plugins: Any) -> Any:
+    """OpenRouter's `plugins` without its router: which model answers is decided here."""
+    if not isinstance(plugins, list):
+        return plugins
+    return [plugin for plugin in plugins if not isinstance(plugin, dict) or plugin.get("id") != "auto-router"]

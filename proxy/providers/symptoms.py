@@ -1,0 +1,223 @@
+"""What providers' error codes, statuses and words mean: tables, read top down by `diagnose`."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Struct
+
+from proxy.types import FailureKind
+
+_K = FailureKind
+
+BY_CODE: dict[str, FailureKind] = {
+    # The request is too long.
+    "context_length_exceeded": _K.CONTEXT_LENGTH,
+    "context_window_exceeded": _K.CONTEXT_LENGTH,
+    "model_context_window_exceeded": _K.CONTEXT_LENGTH,
+    "exceed_context_size_error": _K.CONTEXT_LENGTH,  # llama.cpp
+    "prompt_too_long": _K.CONTEXT_LENGTH,
+    # The request is not wanted.
+    "content_filter": _K.CONTENT_FILTER,
+    "content_policy_violation": _K.CONTENT_FILTER,
+    "moderation_blocked": _K.CONTENT_FILTER,
+    "invalid_prompt": _K.CONTENT_FILTER,  # OpenAI's reasoning models
+    "responsibleaipolicyviolation": _K.CONTENT_FILTER,  # Azure
+    "data_inspection_failed": _K.CONTENT_FILTER,  # Alibaba
+    # This model can't.
+    "unsupported_parameter": _K.UNSUPPORTED,
+    "unsupported_value": _K.UNSUPPORTED,
+    # Our key.
+    "invalid_api_key": _K.AUTH,
+    "api_key_invalid": _K.AUTH,  # Gemini, with a 400
+    "authentication_error": _K.AUTH,
+    "unauthenticated": _K.AUTH,
+    "account_deactivated": _K.AUTH,
+    # Our purse.
+    "insufficient_quota": _K.QUOTA,
+    "insufficient_credits": _K.QUOTA,
+    "insufficient_balance": _K.QUOTA,
+    "billing_hard_limit_reached": _K.QUOTA,
+    "billing_not_active": _K.QUOTA,
+    "billing_error": _K.QUOTA,
+    "blocked_api_access": _K.QUOTA,  # Groq's spend limit, with a 400
+    "enforced_spend_limit_reached": _K.QUOTA,  # Anthropic
+    "contract_spend_limit_reached": _K.QUOTA,
+    "linked_organization_spend_limit_reached": _K.QUOTA,
+    "linked_organization_billing_unavailable": _K.QUOTA,
+    # Nobody by that name.
+    "model_not_found": _K.MODEL_NOT_FOUND,
+    "model_not_available": _K.MODEL_NOT_FOUND,
+    "model_decommissioned": _K.MODEL_NOT_FOUND,  # Groq, with a 400
+    "invalid_model": _K.MODEL_NOT_FOUND,
+    "deploymentnotfound": _K.MODEL_NOT_FOUND,  # Azure
+    "model_permission_blocked_org": _K.MODEL_NOT_FOUND,
+    "model_permission_blocked_project": _K.MODEL_NOT_FOUND,
+    # Not now.
+    "rate_limit_exceeded": _K.RATE_LIMIT,
+    "rate_limit_error": _K.RATE_LIMIT,
+    "throttlingexception": _K.RATE_LIMIT,
+    "ramp_limit_exceeded": _K.RATE_LIMIT,
+    "overloaded_error": _K.OVERLOADED,
+    "overloaded": _K.OVERLOADED,
+    "engine_overloaded": _K.OVERLOADED,
+    "capacity_exceeded": _K.OVERLOADED,
+}
+"""Codes and types, in lower case, that say it all, whatever the status."""
+
+STATUS_OF: dict[str, int] = {
+    "invalid_request_error": 400,
+    "badrequesterror": 400,  # vLLM
+    "invalid_argument": 400,
+    "failed_precondition": 400,
+    "permission_error": 403,
+    "permission_denied": 403,
+    "not_found_error": 404,
+    "notfounderror": 404,
+    "not_found": 404,
+    "request_too_large": 413,
+    "resource_exhausted": 429,
+    "too_many_requests": 429,
+    "unavailable": 503,
+    "service_unavailable": 503,
+    "timeout_error": 504,
+    "deadline_exceeded": 504,
+}
+"""The status that goes with a family of errors, for one that came without a status; else 500."""
+
+
+class Symptom(Struct, frozen=True):
+    """Words that, with one of these statuses, mean this."""
+
+    kind: FailureKind
+    statuses: frozenset[int]
+    pattern: re.Pattern[str]
+
+
+def _symptom(kind: FailureKind, statuses: str, *phrases: str) -> Symptom:
+    numbers = frozenset(int(status) for status in statuses.split())
+    return Symptom(kind, numbers, re.compile("|".join(phrases), re.IGNORECASE))
+
+
+BY_WORDS: tuple[Symptom, ...] = (
+    # Who says when to come back has a rate limit, even if the sentence before speaks of quotas and plans.
+    _symptom(_K.RATE_LIMIT, "429", r"(?:again|retry) in \d", r"per[ -](?:minute|hour|day)\b"),
+    _symptom(
+        _K.UNSUPPORTED,
+        "400 404 422",
+        r"max_(?:completion_)?tokens`? (?:is too large|must be less than or equal)",
+        r"maximum allowed number of output tokens",
+        r"(?:deprecated|(?:not|un)[ -]?supported) (?:for|with|by|on|in) th(?:is|e) model",
+        r"(?:does|do) not support (?:the )?(?:tool|function|image|vision|audio|video|multi|json|response)",
+        r"(?:does|do) not support (?:the )?(?:system|assistant|pre(?:fill|fix)|stream|reasoning|thinking)",
+        r"(?:does|do) not support (?:the )?(?:parameter|logprobs|structured)",
+        r"no endpoints found that (?:support|can handle)",
+        r"not a multi-?modal model",
+        r"image input is not (?:supported|enabled)",
+    ),
+    _symptom(
+        _K.CONTEXT_LENGTH,
+        "400 413 422 500",
+        r"context[ _-]?(?:length|window|size|limit)",
+        r"(?:prompt|input|inputs|message|request|conversation) (?:is|are) too (?:long|many tokens)",
+        r"input (?:token count|tokens?|length)\b.{0,60}exceed",
+        r"(?:prompt|input)\b.{0,60}exceeds? the (?:model'?s? )?(?:maximum|max|limit|context)",
+        r"too many (?:input |prompt )?tokens",
+        r"reduce (?:the length|the size|your prompt|your input|the number of (?:input )?tokens)",
+        r"max(?:imum)? (?:allowed )?(?:input|prompt|sequence|model) (?:token )?len(?:gth)?",
+        r"tokens \+ `?max_new_tokens`? must be",
+        r"max_model_len",
+    ),
+    _symptom(
+        _K.CONTENT_FILTER,
+        "400 403 422 451 500",
+        r"content[ _-](?:management |filter|policy|exists risk|moderation)",
+        r"\bmoderation\b",
+        r"\bflagged\b",
+        r"blocked (?:by|due to|because of) .{0,40}(?:safety|content|polic|filter)",
+        r"safety (?:system|polic|filter|setting)",
+        r"violat\w+ .{0,40}polic",
+        r"inappropriate content",
+        r"sensitive (?:content|words|information)",
+    ),
+    _symptom(
+        _K.QUOTA,
+        "400 402 403 429 500",
+        r"credit balance",
+        r"(?:insufficient|not enough|more|out of|no) (?:credits?|balance|funds|quota)\b",
+        r"all available credits",
+        r"exceeded your (?:current )?quota",
+        r"(?:spend|spending|billing|budget|monthly|key) (?:hard )?(?:limit|cap)\b",
+        r"usage limits?\b.{0,40}(?:reached|exceeded|regain)",
+        r"reached your .{0,40}usage limit",
+        r"(?:payment|billing) (?:is )?(?:required|not active|overdue)",
+        r"quota (?:has been )?(?:exhausted|used up)",
+    ),
+    _symptom(
+        _K.AUTH,
+        "400",
+        r"(?:incorrect|invalid|wrong|missing|malformed|expired|no) (?:x-)?api[ _-]?key",
+        r"api[ _-]?key (?:is )?(?:not valid|not found|invalid|expired|missing|required)",
+        r"authentication fail",
+    ),
+    _symptom(
+        _K.MODEL_NOT_FOUND,
+        "400 403 404 422",
+        r"model\b.{0,120}(?:(?:does|do) not exist|not exist|not found|decommissioned|no longer)",
+        r"(?:not a valid|invalid|unknown|no such) model\b",
+        r"(?:have access to|unable to access|requested) (?:the )?model\b",
+        r"no (?:allowed )?(?:endpoints|providers)\b.{0,20} (?:found|available)",
+    ),
+    _symptom(_K.OVERLOADED, "429 500 502 503 504", r"\boverloaded\b"),
+    _symptom(
+        _K.OVERLOADED,
+        "500 502 503 504",
+        r"(?:over|at|no|insufficient|out of) capacity",
+        r"high (?:demand|load)",
+    ),
+    _symptom(
+        _K.RATE_LIMIT,
+        "400 403 500 502 503",
+        r"rate[ _-]?limit(?:ed)?\b.{0,20}(?:exceeded|reached|hit)",
+        r"too many requests",
+        r"\bthrottl(?:ed|ing)",
+        r"\bslow down\b",
+    ),
+)
+"""The first that fits holds."""
+
+BY_STATUS: dict[int, FailureKind] = {
+    401: _K.AUTH,
+    402: _K.QUOTA,
+    403: _K.AUTH,
+    404: _K.MODEL_NOT_FOUND,
+    405: _K.BAD_RESPONSE,
+    407: _K.AUTH,
+    408: _K.UNAVAILABLE,
+    409: _K.UNAVAILABLE,
+    410: _K.MODEL_NOT_FOUND,
+    421: _K.BAD_RESPONSE,
+    424: _K.UNAVAILABLE,
+    425: _K.UNAVAILABLE,
+    426: _K.BAD_RESPONSE,
+    429: _K.RATE_LIMIT,
+    451: _K.CONTENT_FILTER,
+    498: _K.OVERLOADED,  # Groq: flex tier over capacity
+    499: _K.UNAVAILABLE,
+    502: _K.UNAVAILABLE,
+    503: _K.UNAVAILABLE,
+    504: _K.UNAVAILABLE,
+    **dict.fromkeys(range(520, 528), _K.UNAVAILABLE),  # Cloudflare, about the origin
+    529: _K.OVERLOADED,
+    530: _K.UNAVAILABLE,
+}
+"""What a status means by itself."""
+
+BY_CLASS: dict[int, FailureKind] = {4: _K.BAD_REQUEST, 5: _K.SERVER_ERROR}
+"""What its first digit means; every other is no answer."""
+
+HTML_SPEAKS = frozenset({401, 402, 407, 408, 413, 429})
+"""Statuses below 500 that are believed even of a gateway's HTML page."""
+
+HINTED = frozenset({_K.RATE_LIMIT, _K.UNAVAILABLE, _K.OVERLOADED})
+"""Kinds whose words may say when to come back."""
