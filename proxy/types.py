@@ -305,7 +305,11 @@ class Chunk(Struct):
 
 
 class Attempt(Struct):
-    """One try at one model. `outcome` is `ok`, `failed`, `skipped`, `cancelled` or `judge`."""
+    """One try at one model.
+
+    `outcome` is `ok`, `failed`, `skipped`, `cancelled`, `cut` (its stream broke and another continued it)
+    or `judge` (it was asked for the intent).
+    """
 
     model: str
     provider: str

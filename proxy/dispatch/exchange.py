@@ -1,0 +1,122 @@
+"""One request to one upstream and its answer, up to the commit point.
+
+encode -> send -> head ---- not 200 ------------------> codec.error     Failure
+                    +----- a whole reply -------------> codec.decode    Chunk | Failure
+                    +----- a stream: read until a meaningful chunk      Chunk | Failure
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+from proxy.dispatch.call import Call
+from proxy.dispatch.lane import Lane, Reply
+from proxy.errors import UpstreamError
+from proxy.providers.base import Decoder
+from proxy.types import ChatRequest, Chunk, Failure, FailureKind
+
+REPLY_LIMIT = 64 * 1024 * 1024
+"""Bytes of a non-streaming reply."""
+ERROR_LIMIT = 64 * 1024
+"""Bytes of an error body that are read."""
+
+
+class Exchange:
+    """One request and its answer up to the commit point; holds what must be closed."""
+
+    __slots__ = ("_lane", "_request", "_wrap", "decoder", "reply", "source", "status")
+
+    def __init__(
+        self, lane: Lane, request: ChatRequest, wrap: Callable[[Decoder], Decoder] | None = None
+    ) -> None:
+        self._lane = lane
+        self._request = request
+        self._wrap = wrap
+        """What the decoder is put into, when the stream continues another."""
+        self.reply: Reply | None = None
+        self.source: AsyncIterator[bytes] | None = None
+        self.decoder: Decoder | None = None
+        self.status: int | None = None
+
+    @property
+    def streams(self) -> bool:
+        """Whether a stream was asked for."""
+        return self._request.stream
+
+    async def perform(self, call: Call, fresh: bool) -> Chunk | Failure:
+        """The first meaningful chunk, or why there is none. Raises UpstreamError."""
+        lane, request = self._lane, self._request
+        timeouts = lane.model.timeouts if request.stream else lane.patient
+        forwarded = call.forward(lane.provider) if call.forward is not None else ()
+        encoded = lane.codec.encode(request, lane.model, lane.provider)
+        reply = await lane.upstream.send(encoded, timeouts, headers=forwarded, fresh=fresh)
+        self.reply = reply
+        self.status = reply.status
+        if reply.status != 200:
+            return lane.codec.error(reply.status, reply.headers, await _error_body(reply))
+        if not request.stream:
+            return _whole(lane.codec.decode(await reply.read(REPLY_LIMIT)))
+        if not reply.headers.get("content-type", "").startswith("text/event-stream"):
+            return _not_a_stream(lane.codec.decode(await _error_body(reply)))
+        return await self._commit(reply)
+
+    def abort(self) -> None:
+        """Lets go of the connection; one that was read to its end is kept alive."""
+        if self.reply is not None:
+            self.reply.abort()
+
+    async def _commit(self, reply: Reply) -> Chunk | Failure:
+        """Reads the stream up to the commit point: whatever came before it is relayed with it."""
+        decoder = self._lane.codec.decoder(self._request)
+        self.decoder = self._wrap(decoder) if self._wrap is not None else decoder
+        self.source = reply.chunks()
+        held: list[Chunk] = []
+        async for data in self.source:
+            chunk = self.decoder.feed(data)
+            if chunk.failure is not None:
+                return chunk.failure
+            held.append(chunk)
+            if _speaks(chunk):
+                return _joined(held)
+            if chunk.done:
+                break
+        held.append(self.decoder.close())
+        if _speaks(held[-1]) and held[-1].failure is None:
+            held[-1].done = True
+            return _joined(held)
+        return held[-1].failure or Failure(FailureKind.BAD_RESPONSE, "the stream ended before it had begun")
+
+
+async def _error_body(reply: Reply) -> bytes:
+    """An error's body as far as it can be had: its status speaks even when the rest is cut off."""
+    try:
+        return await reply.read(ERROR_LIMIT)
+    except UpstreamError:
+        return b""
+
+
+def _whole(chunk: Chunk) -> Chunk | Failure:
+    return chunk.failure or chunk
+
+
+def _not_a_stream(chunk: Chunk) -> Failure:
+    return chunk.failure or Failure(FailureKind.BAD_RESPONSE, "not an event stream")
+
+
+def _speaks(chunk: Chunk) -> bool:
+    """Whether this is the commit point. An answer may be empty, as long as it says that it is finished."""
+    return chunk.meaningful or chunk.finish_reason is not None
+
+
+def _joined(chunks: list[Chunk]) -> Chunk:
+    """Chunks up to the commit point as one."""
+    last = chunks[-1]
+    if len(chunks) == 1:
+        return last
+    last.data = b"".join(chunk.data for chunk in chunks)
+    last.text = "".join(chunk.text for chunk in chunks)
+    last.events = sum(chunk.events for chunk in chunks)
+    last.dropped = sum(chunk.dropped for chunk in chunks)
+    last.model = next((chunk.model for chunk in chunks if chunk.model), None)
+    last.usage = next((chunk.usage for chunk in reversed(chunks) if chunk.usage), None)
+    return last

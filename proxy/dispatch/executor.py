@@ -1,0 +1,236 @@
+"""Walks the plan: asks one model after the other until one commits to an answer.
+
+    for each model of the plan:  admit -> Permit | Refusal (skipped)
+      attempt: encode, send, decode up to the commit point
+        committed -> Answer                       the permit is settled as a success
+        failed    -> VERDICTS[kind]: the same model again, the next one, or the end
+
+This is the only attempt loop. What comes after the commit point is in `answer.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from msgspec import Struct
+
+from proxy.dispatch.answer import Answer, Observe, Part, silent
+from proxy.dispatch.backoff import RetryBudget, delay
+from proxy.dispatch.breaker import Breakers, Permit, Refusal
+from proxy.dispatch.call import Call
+from proxy.dispatch.exchange import Exchange
+from proxy.dispatch.lane import Lane
+from proxy.dispatch.policy import RetryPolicy
+from proxy.dispatch.splice import Seam, may_splice, prefilled
+from proxy.dispatch.walk import Limits, Try, Walk, exhausted, refused
+from proxy.errors import ApiError, UpstreamError
+from proxy.providers.failure import VERDICTS, Effect
+from proxy.types import Attempt, ChatRequest, Failure, FailureKind, Model
+
+
+class Executor(Struct, frozen=True):
+    """Performs what a `Walk` decides. One per configuration; holds no state of its own."""
+
+    lanes: Mapping[str, Lane]
+    breakers: Breakers
+    observe: Observe
+    policy: RetryPolicy
+    budget: RetryBudget
+    clock: Callable[[], float]
+    random: Callable[[], float]
+    estimate: Callable[[str], int]
+    """Text -> tokens, for upstreams that report no usage."""
+    content_filter_fallback: bool = False
+    splices: bool = True
+    """A stream that breaks after the commit point is continued by the next model."""
+
+    async def run(self, call: Call) -> Answer:
+        """The first answer along the call's plan. Raises ApiError when there is none."""
+        plan, request = call.plan, call.request
+        assert plan is not None
+        assert request is not None
+        walk = Walk(
+            [self.lanes[model].model for model in plan.models],
+            self.policy,
+            explicit=plan.explicit,
+            content_filter_fallback=self.content_filter_fallback,
+        )
+        self.budget.deposit()
+        refusals: dict[str, Refusal] = {}
+        while (model := walk.next()) is not None:
+            permit = self.breakers.admit(model.id)
+            if isinstance(permit, Refusal):
+                refusals[model.id] = permit
+                _skip(call, model, permit)
+                continue
+            part = await self._ask(call, request, walk, model, permit)
+            if part is not None:
+                return self._answer(call, request, walk, part)
+            if not walk.goes_on(walk.failures[-1][1]):
+                break
+        if not walk.failures and not plan.explicit:
+            part = await self._probe(call, request, walk, refusals)
+            if part is not None:
+                return self._answer(call, request, walk, part)
+        raise self._nothing(walk, refusals)
+
+    async def _probe(
+        self, call: Call, request: ChatRequest, walk: Walk, refusals: Mapping[str, Refusal]
+    ) -> Part | None:
+        """Every circuit is shut: one call at a time may try the least bad model all the same."""
+        least_bad = self.breakers.least_bad(refusals)
+        permit = self.breakers.probe_anyway(least_bad) if least_bad is not None else None
+        if least_bad is None or permit is None:
+            return None
+        return await self._ask(call, request, walk, self.lanes[least_bad].model, permit)
+
+    async def _ask(
+        self, call: Call, request: ChatRequest, walk: Walk, model: Model, permit: Permit
+    ) -> Part | None:
+        """One model, as often as the walk allows. None: it failed, and the walk knows why."""
+        lane = self.lanes[model.id]
+        walk.asked.add(model.id)
+        step = Try(model)
+        while True:
+            exchange = Exchange(lane, request)
+            outcome = await self._attempt(call, exchange, lane, permit, walk.others(), step.fresh)
+            if isinstance(outcome, Part):
+                return outcome
+            self._settle(lane, permit, outcome)
+            again = walk.failed(model, outcome, self._limits(call))
+            if again is None:
+                return None
+            step = again
+            if step.wait:
+                await asyncio.sleep(step.wait)
+                call.upstream_time += step.wait
+            readmitted = self.breakers.admit(model.id)
+            if isinstance(readmitted, Refusal):
+                _skip(call, model, readmitted)
+                return None
+            permit = readmitted
+
+    async def _attempt(
+        self, call: Call, exchange: Exchange, lane: Lane, permit: Permit, others: bool, fresh: bool = False
+    ) -> Part | Failure:
+        attempt = Attempt(model=lane.model.id, provider=lane.provider.name)
+        call.record.attempts.append(attempt)
+        limit = _patience(call, exchange.streams, lane, others)
+        began = self.clock()
+        try:
+            async with asyncio.timeout(limit):
+                outcome = await exchange.perform(call, fresh)
+        except UpstreamError as error:
+            outcome = error.failure
+        except TimeoutError:
+            outcome = _late(call, limit)
+        except BaseException:
+            # The caller left or the process ends: nothing was learned about the upstream.
+            permit.neutral()
+            attempt.outcome = "cancelled"
+            attempt.duration_ms = (self.clock() - began) * 1e3
+            exchange.abort()
+            raise
+        now = self.clock()
+        call.upstream_time += now - began
+        attempt.status = exchange.status
+        attempt.duration_ms = (now - began) * 1e3
+        if isinstance(outcome, Failure):
+            exchange.abort()
+            attempt.failure = outcome.kind
+            attempt.reason = outcome.message
+            return outcome
+        permit.success()
+        attempt.outcome = "ok"
+        attempt.ttft_ms = attempt.duration_ms
+        call.served(lane.model, attempt, outcome.model)
+        assert exchange.reply is not None
+        return Part(lane, attempt, outcome, began, now, exchange.reply, exchange.source, exchange.decoder)
+
+    def _answer(self, call: Call, request: ChatRequest, walk: Walk, part: Part) -> Answer:
+        resume = None
+        if self.splices and request.stream and may_splice(request):
+            resume = partial(self._resume, call, request, walk)
+        return Answer(
+            call, part, clock=self.clock, observe=self.observe, estimate=self.estimate, resume=resume
+        )
+
+    async def _resume(self, call: Call, request: ChatRequest, walk: Walk, sent: str) -> Part | None:
+        """The next model of the plan that continues a stream whose text so far the caller has seen."""
+        while (model := walk.next()) is not None:
+            walk.asked.add(model.id)
+            lane = self.lanes[model.id]
+            part = await self._prefilled(call, request, lane, sent)
+            if part is None:
+                exchange = Exchange(lane, request, lambda decoder: Seam(decoder, sent))
+                part = await self._once(call, exchange, lane)
+            if part is not None:
+                return part
+        return None
+
+    async def _prefilled(self, call: Call, request: ChatRequest, lane: Lane, sent: str) -> Part | None:
+        asked = prefilled(request, lane.model, sent)
+        if asked is None:
+            return None
+        exchange = Exchange(lane, asked[0], lambda decoder: Seam(decoder, asked[1], lenient=True))
+        return await self._once(call, exchange, lane)
+
+    async def _once(self, call: Call, exchange: Exchange, lane: Lane) -> Part | None:
+        permit = self.breakers.admit(lane.model.id)
+        if isinstance(permit, Refusal):
+            _skip(call, lane.model, permit)
+            return None
+        outcome = await self._attempt(call, exchange, lane, permit, others=False)
+        if isinstance(outcome, Part):
+            return outcome
+        self._settle(lane, permit, outcome)
+        return None
+
+    def _settle(self, lane: Lane, permit: Permit, failure: Failure) -> None:
+        verdict = VERDICTS[failure.kind]
+        retry_after = failure.retry_after if verdict.throttles else None
+        permit.failure(verdict.effect, retry_after)
+        if verdict.effect is not Effect.NEUTRAL or failure.kind is FailureKind.RATE_LIMIT:
+            self.observe(lane.model.id, False, None, None)
+
+    def _limits(self, call: Call) -> Limits:
+        return Limits(
+            remaining=call.remaining(),
+            delay=lambda number: delay(number, self.policy, self.random),
+            may_retry=self.budget.withdraw,
+        )
+
+    def _nothing(self, walk: Walk, refusals: Mapping[str, Refusal]) -> ApiError:
+        if walk.failures:
+            return exhausted(walk.failures)
+        return refused(
+            min((refusal.retry_after for refusal in refusals.values()), default=1.0),
+            {model: refusal.reason for model, refusal in refusals.items()},
+        )
+
+
+def _patience(call: Call, streams: bool, lane: Lane, others: bool) -> float:
+    """Seconds until this attempt must have committed.
+
+    A stream has to begin within `first_token`. A whole reply gives no sign of life before it is done, so
+    it may use half of what is left of the deadline while somebody else could still serve, else all.
+    """
+    remaining = max(call.remaining(), 0.0)
+    if streams:
+        return min(lane.model.timeouts.first_token, remaining)
+    limit = min(lane.model.timeouts.total, remaining)
+    return limit / 2 if others else limit
+
+
+def _late(call: Call, limit: float) -> Failure:
+    if call.impatient and call.remaining() <= 0.0:
+        return Failure(FailureKind.DEADLINE, "the deadline that the caller set has passed")
+    return silent(FailureKind.FIRST_TOKEN_TIMEOUT, limit)
+
+
+def _skip(call: Call, model: Model, refusal: Refusal) -> None:
+    call.record.attempts.append(
+        Attempt(model=model.id, provider=model.provider, outcome="skipped", reason=refusal.reason)
+    )

@@ -1,0 +1,60 @@
+"""An upstream without a network: the built-in simulated models, behind the same door as real ones."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+
+from proxy.providers import simulated
+from proxy.types import Model, Timeouts, UpstreamRequest
+from proxy.wire.chat import parse
+
+
+class SimulatedUpstream:
+    """Answers at once, always."""
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self._wall = wall
+
+    async def send(
+        self,
+        request: UpstreamRequest,
+        timeouts: Timeouts,
+        *,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+        fresh: bool = False,
+    ) -> SimulatedReply:
+        """A reply to what was encoded in OpenAI's dialect."""
+        asked = parse(request.body)
+        model = Model(id=asked.model, provider="simulated", upstream_model=asked.model)
+        created = int(self._wall())
+        if asked.stream:
+            return SimulatedReply("text/event-stream", simulated.events(asked, model, created))
+        return SimulatedReply("application/json", [simulated.reply(asked, model, created)])
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+class SimulatedReply:
+    """A reply that is already there."""
+
+    status = 200
+
+    def __init__(self, content_type: str, parts: Iterable[bytes]) -> None:
+        self.headers: Mapping[str, str] = {"content-type": content_type}
+        self._parts = parts
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body."""
+        return b"".join(self._parts)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body, an event at a time."""
+        for part in self._parts:
+            yield part
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def abort(self) -> None:
+        """Nothing is open."""

@@ -1,0 +1,137 @@
+"""Continues a broken stream with another model, so that the caller sees one text.
+
+    prefill    the model supports it: what was sent goes along as the assistant's turn, it writes on
+    restart    otherwise: the request as it was, and what the caller has seen already is held back
+
+Either way a `Seam` compares what comes with what is expected to come again, white space exactly:
+
+    sent        "The quick brown "
+    prefill     expects " " again, for upstreams refuse a prefill that ends in white space
+    restart     expects "The quick brown " again
+    departs     one failure, and the end: no text is ever invented or doubled
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from proxy.errors import UpstreamError
+from proxy.providers.base import Decoder
+from proxy.types import ChatRequest, Chunk, Failure, FailureKind, Model, Need
+from proxy.wire import sse
+
+DEPARTED = "splice_departed"
+"""The code of the failure when a continuation is not one."""
+
+_UNSPLICEABLE = ("tools", "functions", "logprobs", "response_format")
+"""Fields whose streams are never spliced: calls, structures and probabilities have no seam."""
+
+
+def may_splice(request: ChatRequest) -> bool:
+    """Whether this request's stream may be continued at all."""
+    fields = request.fields
+    return (fields.get("n") or 1) == 1 and not any(fields.get(name) for name in _UNSPLICEABLE)
+
+
+def prefilled(request: ChatRequest, model: Model, sent: str) -> tuple[ChatRequest, str] | None:
+    """The request with `sent` as the assistant's turn, and what is expected again; None: it can't be."""
+    text = sent.rstrip()
+    if Need.PREFILL not in model.supports or not text:
+        return None
+    messages = [*request.messages, {"role": "assistant", "content": text}]
+    fields = {**request.fields, "messages": messages}
+    body = msgspec.json.encode(fields)
+    asked = msgspec.structs.replace(request, body=body, fields=fields, messages=messages, spliceable=False)
+    return asked, sent[len(text) :]
+
+
+class Seam:
+    """A decoder that holds back what the caller has seen already."""
+
+    __slots__ = ("_decoder", "_expected", "_lenient", "_reader", "_said")
+
+    def __init__(self, decoder: Decoder, expected: str, lenient: bool = False) -> None:
+        self._decoder = decoder
+        self._expected = expected
+        self._lenient = lenient
+        """White space after a prefill may be missing: then it simply isn't held back."""
+        self._said = ""
+        self._reader = sse.Reader()
+
+    def feed(self, data: bytes) -> Chunk:
+        """What `data` adds to the text that the caller has."""
+        if not self._expected:
+            return self._decoder.feed(data)
+        try:
+            block = self._reader.feed(data)
+        except UpstreamError as error:
+            return Chunk(failure=error.failure)
+        return self._seamed([self._decoder.feed(event.raw) for event in sse.events(block)])
+
+    def close(self) -> Chunk:
+        """The end; before the seam was reached, a failure."""
+        last = self._seamed([self._decoder.feed(self._reader.close()), self._decoder.close()])
+        if self._expected and last.failure is None:
+            last.failure = _departed()
+        return last
+
+    def _seamed(self, chunks: list[Chunk]) -> Chunk:
+        """The chunks as one, without what was expected."""
+        total = Chunk()
+        for chunk in chunks:
+            _add(total, self._held_back(chunk) if self._expected else chunk)
+            if total.failure is not None:
+                break
+        return total
+
+    def _held_back(self, chunk: Chunk) -> Chunk:
+        said = self._said + chunk.text
+        if self._lenient and said and not said[0].isspace():
+            self._expected = ""
+            return chunk
+        if said.startswith(self._expected):
+            new = said[len(self._expected) :]
+            self._expected = ""
+            chunk.data = _rewritten(chunk.data, new)
+            chunk.text = new
+            return chunk
+        if not self._expected.startswith(said) or chunk.tool_call or chunk.finish_reason is not None:
+            return Chunk(failure=chunk.failure or _departed())
+        self._said = said
+        chunk.data, chunk.text = b"", ""
+        return chunk
+
+
+def _add(total: Chunk, chunk: Chunk) -> None:
+    total.data += chunk.data
+    total.text += chunk.text
+    total.events += chunk.events
+    total.dropped += chunk.dropped
+    total.meaningful |= chunk.meaningful
+    total.tool_call |= chunk.tool_call
+    total.done |= chunk.done
+    total.finish_reason = chunk.finish_reason or total.finish_reason
+    total.model = total.model or chunk.model
+    total.usage = chunk.usage or total.usage
+    total.failure = chunk.failure
+
+
+def _rewritten(data: bytes, text: str) -> bytes:
+    """The events of one chunk with `text` as their content: in the first that has any, none after it."""
+    out = []
+    for event in sse.events(data):
+        payload: Any = msgspec.json.decode(event.data)
+        for choice in payload.get("choices") or ():
+            delta = choice.get("delta") or {}
+            if delta.get("content"):
+                delta["content"], text = text, ""
+        out.append(b"data: " + msgspec.json.encode(payload) + b"\n\n")
+    return b"".join(out)
+
+
+def _departed() -> Failure:
+    return Failure(
+        FailureKind.BAD_RESPONSE, "the continuation departs from what was sent already", code=DEPARTED
+    )

@@ -1,0 +1,182 @@
+"""One whole call on one page: begin, plan, dispatch; whatever happens, the record is emitted once.
+
+begin -> Call          before anything can fail
+call  -> Answer        plan (asking the judge first when the ladder wants it), then the walk
+Answer.close           by whoever relays it: settles and emits
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from proxy.dispatch.answer import Answer
+from proxy.dispatch.call import Call, Pairs
+from proxy.dispatch.executor import Executor
+from proxy.errors import ApiError
+from proxy.routing import judge
+from proxy.routing.explain import described
+from proxy.routing.policy import JudgePolicy
+from proxy.routing.router import Router
+from proxy.types import CallRecord, ChatRequest, Provider, RoutePlan
+
+__all__ = ["Answer", "Call", "Gateway", "House", "trace"]
+
+Clock = Callable[[], float]
+
+
+class House(Struct, frozen=True):
+    """Everything that one configuration made. A reload makes another; open calls keep theirs."""
+
+    epoch: str
+    router: Router
+    executor: Executor
+    judge: JudgePolicy
+    judge_intents: tuple[str, ...]
+    """Names that the judge may answer with."""
+    deadline: float = 600.0
+    """Seconds for a whole call, when the caller sets none."""
+
+
+class Gateway:
+    """The way through the house. Holds the configuration in force."""
+
+    def __init__(self, house: House, emit: Callable[[CallRecord], None], clock: Clock, wall: Clock) -> None:
+        self.house = house
+        self._emit = emit
+        self._clock = clock
+        self._wall = wall
+        self.open_calls = 0
+
+    def begin(self, request_id: str, forward: Callable[[Provider], Pairs] | None = None) -> Call:
+        """A call has arrived. It must be closed, by `Call.close` or its answer's `close`."""
+        record = CallRecord(request_id=request_id, time=self._wall())
+        self.open_calls += 1
+        return Call(record, self._clock, self._ended, self.house.deadline, forward)
+
+    async def call(
+        self,
+        call: Call,
+        request: ChatRequest,
+        headers: Mapping[str, str],
+        session: str,
+        *,
+        traced: bool = False,
+    ) -> Answer:
+        """The answer to a request. Raises ApiError; then, and when cancelled, the call is closed."""
+        house = self.house
+        call.request = request
+        record = call.record
+        record.requested_model = request.model
+        record.stream = request.stream
+        record.session = session
+        try:
+            plan = await self._plan(house, call, request, headers, session, traced)
+            call.plan = plan
+            _book(record, plan)
+            answer = await house.executor.run(call)
+        except ApiError as error:
+            asked = any(attempt.outcome == "failed" for attempt in record.attempts)
+            call.close("error" if asked else "refused", error.status, error.code)
+            raise
+        except asyncio.CancelledError:
+            call.close("caller_left", 499)
+            raise
+        except BaseException:
+            call.close("error", 500, "internal_error")
+            raise
+        house.router.served(plan, session, answer.part.lane.model.id)
+        return answer
+
+    async def _plan(
+        self,
+        house: House,
+        call: Call,
+        request: ChatRequest,
+        headers: Mapping[str, str],
+        session: str,
+        traced: bool,
+    ) -> RoutePlan:
+        plan = house.router.plan(request, headers, session, judging=house.judge.enabled, traced=traced)
+        if isinstance(plan, RoutePlan):
+            return plan
+        verdict = await self._judge(house, call, plan)
+        if verdict is not None:
+            house.router.judged(plan, verdict)
+        decided = house.router.plan(request, headers, session, judging=False, traced=traced)
+        assert isinstance(decided, RoutePlan)
+        return decided
+
+    async def _judge(self, house: House, call: Call, question: judge.Question) -> judge.Verdict | None:
+        """Asks the judge within its own time; its failures are nobody's but its circuit's."""
+        record = CallRecord(request_id=call.record.request_id, time=self._wall())
+        asking = Call(record, self._clock, _keep, min(house.judge.timeout, call.remaining()))
+        asking.request = question.request
+        plan = house.router.plan(question.request, {}, judging=False)
+        assert isinstance(plan, RoutePlan)
+        asking.plan = msgspec.structs.replace(plan, models=plan.models[:1])
+        began = self._clock()
+        verdict = None
+        try:
+            answer = await house.executor.run(asking)
+            await answer.close()
+            verdict = judge.answer(answer.part.first.text, house.judge_intents)
+        except ApiError:
+            pass  # its attempts say why; the ladder goes on without it
+        finally:
+            call.upstream_time += self._clock() - began
+            for attempt in record.attempts:
+                attempt.reason = f"{JUDGED}: {attempt.outcome}"
+                attempt.outcome = JUDGED
+            call.record.attempts.extend(record.attempts)
+        return verdict
+
+    def _ended(self, record: CallRecord) -> None:
+        self.open_calls -= 1
+        self._emit(record)
+
+
+JUDGED = "judge"
+"""The outcome of an attempt that asked the judge: it is booked apart from the answer."""
+
+
+def trace(call: Call) -> dict[str, Any]:
+    """Why this call went where it went, for a reader: the `kuro` object of a traced reply."""
+    assert call.plan is not None
+    tried = [
+        {
+            "model": attempt.model,
+            "outcome": attempt.outcome,
+            "failure": attempt.failure,
+            "status": attempt.status,
+            "reason": attempt.reason,
+            "ttft_ms": attempt.ttft_ms,
+        }
+        for attempt in call.record.attempts
+    ]
+    return {
+        **described(call.plan),
+        "request_id": call.record.request_id,
+        "selected_model": call.record.selected_model,
+        "attempts": tried,
+    }
+
+
+def _book(record: CallRecord, plan: RoutePlan) -> None:
+    record.route = plan.route
+    record.profile = plan.profile
+    record.plan = plan.models
+    record.scores = dict(plan.ranking)
+    seen = plan.classification
+    if seen is not None:
+        record.intent = seen.intents[0][0]
+        record.intents = dict(seen.intents)
+        record.difficulty = seen.difficulty
+
+
+def _keep(_: CallRecord) -> None:
+    """The judge's record goes into the call's own."""

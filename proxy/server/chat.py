@@ -1,0 +1,167 @@
+"""POST /v1/chat/completions as plain ASGI: reads, asks the gateway, relays. No decisions.
+
+    begin the call -> authenticate -> read the body -> parse -> Gateway.call -> head -> body or stream
+
+Every call ends as one of: answered, refused in OpenAI's error shape, or left by its caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from proxy.errors import ApiError, CallerLeftError, retry_headers
+from proxy.gateway import Answer, Call, Gateway, trace
+from proxy.server.auth import Keyring
+from proxy.server.body import read_body
+from proxy.server.cors import cors_headers
+from proxy.server.headers import deadline, forwarder, request_id, session_of
+from proxy.server.leaving import Leaving
+from proxy.server.policy import AccessPolicy, LimitPolicy
+from proxy.server.types import Head, Receive, Scope, Send
+from proxy.wire import chat, reply
+
+PATH = "/v1/chat/completions"
+
+
+class ChatRoute:
+    """The hot route: one instance per process, one call of it per request."""
+
+    def __init__(self, gateway: Gateway, keyring: Keyring, access: AccessPolicy, limits: LimitPolicy) -> None:
+        self._gateway = gateway
+        self._keyring = keyring
+        self._access = access
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request. Raises only a cancellation that isn't the caller's leaving."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        name = request_id(headers)
+        call = self._gateway.begin(name, forwarder(headers))
+        head: Head = [(b"x-request-id", name.encode("ascii")), *cors_headers(self._access, headers)]
+        leaving = Leaving(receive)
+        try:
+            answer = await self._ask(call, headers, receive, leaving)
+            await _relay(call, answer, "x-kuro-trace" in headers, head, leaving, send)
+        except ApiError as error:
+            leaving.stop()
+            call.close("refused", error.status, error.code)
+            await refuse(send, error, head)
+        except CallerLeftError:
+            call.close("caller_left", 499)
+        except asyncio.CancelledError:
+            call.close("caller_left", 499)
+            if not leaving.left:
+                raise
+        finally:
+            leaving.stop()
+
+    async def _ask(
+        self, call: Call, headers: Mapping[str, str], receive: Receive, leaving: Leaving
+    ) -> Answer:
+        """From the raw request to a committed answer. From here on the caller's leaving is noticed."""
+        call.record.key_id = key = self._keyring.authenticate(headers)
+        call.limit(deadline(headers))
+        if self._gateway.open_calls > self._limits.max_in_flight:
+            raise _overloaded()
+        body = await read_body(headers, receive, self._limits)
+        request = chat.parse(body)
+        leaving.watch()
+        session = session_of(headers, request.fields, request.messages, key)
+        return await self._gateway.call(call, request, headers, session, traced="x-kuro-trace" in headers)
+
+
+async def _relay(call: Call, answer: Answer, traced: bool, head: Head, leaving: Leaving, send: Send) -> None:
+    try:
+        if answer.streams:
+            await _relay_stream(call, answer, traced, head, leaving, send)
+        else:
+            await _relay_whole(call, answer, traced, head, leaving, send)
+    except BaseException:
+        # Left, or the server ends: settle first, for a cancelled scope may cut every later await.
+        answer.abandon("caller_left", 499)
+        raise
+    await answer.close()
+
+
+async def _relay_whole(
+    call: Call, answer: Answer, traced: bool, head: Head, leaving: Leaving, send: Send
+) -> None:
+    leaving.stop()
+    answer.settle()
+    body = answer.part.first.data
+    if traced:
+        body = reply.with_trace(body, trace(call))
+    head += _described(call, answer)
+    head.append((b"content-type", b"application/json"))
+    head.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _relay_stream(
+    call: Call, answer: Answer, traced: bool, head: Head, leaving: Leaving, send: Send
+) -> None:
+    head += _described(call, answer)
+    head += _STREAM_HEAD
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    async for data in answer.events():
+        if traced:
+            data = reply.with_trace_event(data, trace(call))
+            traced = False
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+    leaving.stop()
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def refuse(send: Send, error: ApiError, head: Head) -> None:
+    """Sends an error in OpenAI's shape."""
+    body = reply.error_body(error)
+    head += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in error.headers]
+    head.append((b"content-type", b"application/json"))
+    head.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": error.status, "headers": head})
+    await send({"type": "http.response.body", "body": body})
+
+
+_STREAM_HEAD: Head = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+def _described(call: Call, answer: Answer) -> Head:
+    """The x-kuro headers: which model answers, why it, and at what cost."""
+    record, model = call.record, answer.part.lane.model
+    tries = sum(1 for attempt in record.attempts if attempt.outcome in _TRIED)
+    head = [
+        (b"x-kuro-model", model.id.encode("latin-1", "replace")),
+        (b"x-kuro-provider", model.provider.encode("latin-1", "replace")),
+        (b"x-kuro-intent", (record.intent or "none").encode("latin-1", "replace")),
+        (b"x-kuro-route", record.route.encode("latin-1", "replace")),
+        (b"x-kuro-attempts", b"%d" % tries),
+        (b"x-kuro-fallback", b"true" if record.fallback_used else b"false"),
+        (b"x-kuro-overhead-ms", b"%.3f" % (call.overhead() * 1e3)),
+    ]
+    if answer.part.attempt.cost_usd is not None:
+        head.append((b"x-kuro-cost-usd", b"%.9f" % answer.part.attempt.cost_usd))
+    if answer.part.lane.provider.dialect == SIMULATED:
+        head.append((b"x-kuro-simulated", b"true"))
+    return head
+
+
+SIMULATED = "simulated"
+"""The dialect whose answers are made up: each says so in its head."""
+
+_TRIED = frozenset({"ok", "failed", "cancelled"})
+
+
+def _overloaded() -> ApiError:
+    return ApiError(
+        503,
+        "This proxy has as many open calls as it may have.",
+        type="server_error",
+        code="proxy_overloaded",
+        headers=retry_headers(1.0),
+    )
