@@ -102,6 +102,8 @@ def joined(block: bytes, separator: bytes) -> tuple[bytes, int] | None:
         and block.endswith(eol + eol)
         and block.count(b"\n") == 2 * events
         and (eol == b"\n" or block.count(b"\r") == 2 * events)
+        # One space after the colon isn't the payload's.
+        and (field == b"data: " or seam + b" " not in block)
     ):
         return None
     payloads = block[len(field) : -2 * len(eol)]
