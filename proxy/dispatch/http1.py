@@ -1,0 +1,462 @@
+"""HTTP/1.1 over one connection: writes a request, parses its response, says whether the connection lives on.
+
+    idle --send--> waiting --head--> reading --complete--> idle | closed
+                      |                 |
+                      +------ fail -----+--> closed; the response's reader gets the Http1Error
+
+RFC 9112 as a client reads it, strictly: what a proxy and an upstream could understand differently is refused.
+A response keeps its own buffer, so the connection is free as soon as the last byte has come, whether or not
+anybody has read it. Nothing here waits on a timer of its own: the pool ticks (`Connection.tick`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+from math import inf
+from select import POLLIN, poll
+from typing import Any, Protocol, cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from msgspec import Struct
+
+HEAD_LIMIT = 64 * 1024
+"""Bytes that may come without a byte of body: head, 1xx, trailers. Counted per read of up to SLICE."""
+LINE_LIMIT = 16 * 1024
+"""Bytes of one header line."""
+FIELDS_LIMIT = 256
+"""Header lines of one response."""
+HIGH_WATER = 128 * 1024
+"""Bytes of unread body at which the upstream is held back."""
+SLICE = 16 * 1024
+"""Bytes that the parser gets at once before the head is complete."""
+SMALL_BODY = 64 * 1024
+"""Up to this size a request is written as one piece: a copy is cheaper than a second write."""
+
+
+class Trouble(StrEnum):
+    """What can go wrong between asking for a connection and the last byte."""
+
+    CONNECT = "connect"
+    """DNS, refused, unreachable, TLS."""
+    CONNECT_TIMEOUT = "connect_timeout"
+    LOCAL = "local"
+    """No file descriptor, port or buffer left on this machine."""
+    POOL_TIMEOUT = "pool_timeout"
+    WRITE_TIMEOUT = "write_timeout"
+    READ_TIMEOUT = "read_timeout"
+    DISCONNECTED = "disconnected"
+    """Closed before any byte of the response, on a connection that had served nothing before."""
+    STALE = "stale"
+    """The same on a connection that had: most likely it was closed while idle."""
+    TRUNCATED = "truncated"
+    """Closed in the middle of a response."""
+    RESET = "reset"
+    """Reset in the middle of a response."""
+    BAD_RESPONSE = "bad_response"
+    """Not HTTP/1.1, or more of it than is allowed."""
+    BAD_REQUEST = "bad_request"
+    """A head that can't be written: a line break or NUL inside it."""
+    CLOSED = "closed"
+    """Closed by ourselves while in use."""
+
+
+class Http1Error(Exception):
+    """A request that got no complete response. The text is short and names no host."""
+
+    def __init__(self, kind: Trouble, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Waits(Struct, frozen=True):
+    """Seconds to wait, `math.inf` for ever: for a free connection, for a new one, for the peer to take more
+    of the request, for the head of the response (from when the request was written), for more of the body."""
+
+    pool: float = inf
+    connect: float = inf
+    write: float = inf
+    head: float = inf
+    read: float = inf
+
+
+class Owner(Protocol):
+    """Who is told what becomes of a connection: the pool."""
+
+    loop: asyncio.AbstractEventLoop
+    clock: Callable[[], float]
+
+    def returned(self, connection: Connection) -> None:
+        """The response is complete and the connection can be used again."""
+
+    def lost(self, connection: Connection) -> None:
+        """The connection is closed for good; its transport may linger for a moment."""
+
+    def gone(self, connection: Connection) -> None:
+        """The transport has ended, too."""
+
+
+class Response:
+    """A response from its head on, filled by its connection and emptied by one reader."""
+
+    __slots__ = (
+        "_connection", "_error", "_parts", "_waiter", "complete", "deadline", "headers", "patience", "size",
+        "status",
+    )  # fmt: skip
+
+    def __init__(self, connection: Connection, patience: float) -> None:
+        self.status = 0
+        """0 until the head is complete."""
+        self.headers: list[tuple[bytes, bytes]] = []
+        """Lower-case names, in the order in which they came."""
+        self.complete = False
+        """Everything has come; there may be bytes left to read."""
+        self.size = 0
+        """Bytes waiting to be read."""
+        self.patience = patience
+        """Seconds that each wait may take."""
+        self.deadline = inf
+        """When the present wait ends; `inf` while nobody waits."""
+        self._parts: list[bytes] = []
+        self._connection: Connection | None = connection
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: Http1Error | None = None
+
+    async def take(self) -> bytes:
+        """All bytes of the body that have come and weren't taken yet, at least one; none at the end.
+
+        Raises Http1Error once the bytes before the trouble have been taken.
+        """
+        while not self._parts:
+            if self.complete:
+                return b""
+            await self.wait()
+        parts = self._parts
+        self._parts = []
+        self.size = 0
+        if self._connection is not None:
+            self._connection.relax()
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def wait(self) -> None:
+        """Until something happens. Raises Http1Error when that is, or was, trouble."""
+        if self._error is not None:
+            raise self._error
+        owner = cast(Connection, self._connection).owner
+        self._waiter = owner.loop.create_future()
+        self.deadline = owner.clock() + self.patience
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self.deadline = inf
+        if self._error is not None:
+            raise self._error
+
+    def abort(self) -> None:
+        """Closes the connection unless the response is complete. Idempotent."""
+        if self._connection is not None:
+            self._connection.fail(Trouble.CLOSED, "the response was not read to its end")
+
+    async def aclose(self) -> None:
+        """The same, for whoever awaits it."""
+        self.abort()
+
+    # What the connection does with it.
+
+    def append(self, data: bytes) -> None:
+        """More of the body."""
+        self._parts.append(data)
+        self.size += len(data)
+
+    def wake(self) -> None:
+        """The reader looks again."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def release(self, error: Http1Error | None = None) -> None:
+        """The connection is done with it: complete, or broken by `error`."""
+        self._connection = None
+        self.complete = error is None
+        self._error = error
+        self.wake()
+
+
+class Connection(asyncio.Protocol):
+    """One connection, one response at a time. Closed exactly once, whoever calls for it."""
+
+    __slots__ = (
+        "_barren", "_fields", "_framing", "_last_read", "_left", "_left_since", "_lifetime", "_open_ended",
+        "_parser", "_paused", "_poll", "_response", "_reusable", "_served", "_transport", "_waits",
+        "_writing", "closed", "expires", "owner",
+    )  # fmt: skip
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.closed = False
+        self.expires = inf
+        """When an idle connection is closed; `inf` while it is in use."""
+        self._transport: Any = None
+        self._parser: Any = HttpResponseParser(self)
+        self._response: Response | None = None
+        self._waits = Waits()
+        self._served = False
+        self._reusable = True
+        self._lifetime = inf
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._framing: list[tuple[bytes, bytes]] = []
+        self._open_ended = False
+        self._barren = 0
+        self._last_read = 0
+        self._paused = False
+        self._writing = False
+        self._left = 0
+        self._left_since = 0.0
+
+    # --- used by the pool ------------------------------------------------------------------------
+
+    def send(self, head: bytes, body: bytes, waits: Waits) -> Response:
+        """Starts an exchange; the response is empty as yet. Never blocks: the transport buffers."""
+        self._response = response = Response(self, waits.head)
+        self._waits = waits
+        self._fields = []
+        self._framing = []
+        self._barren = 0
+        self._open_ended = False
+        self.expires = inf
+        if len(body) <= SMALL_BODY:
+            self._transport.write(head + body)
+        else:
+            self._transport.write(head)
+            self._transport.write(body)
+        return response
+
+    def rest(self, seconds: float, now: float) -> None:
+        """Idle from now on, for `seconds` or for as long as the upstream said, less a margin."""
+        self.expires = now + min(seconds, self._lifetime)
+
+    def usable(self, now: float) -> bool:
+        """An idle connection that has neither expired nor anything to read (an end, or bytes unasked)."""
+        return not self.closed and now < self.expires and not self._poll.poll(0)
+
+    def tick(self, now: float) -> None:
+        """Looks at the clock for whoever waits on this connection."""
+        response = self._response
+        if response is None:
+            if self.expires <= now:
+                self.discard()
+        elif self._writing and not response.status:
+            self._tick_writing(now)
+        elif response.deadline <= now:
+            self.fail(Trouble.READ_TIMEOUT, f"nothing came for {response.patience:g} s")
+
+    def fail(self, kind: Trouble, message: str) -> None:
+        """Closes the connection; whoever reads from it gets the error."""
+        response, self._response = self._response, None
+        self.discard()
+        if response is not None:
+            response.release(Http1Error(kind, message))
+
+    def discard(self) -> None:
+        """Closes the connection and gives its slot back, once."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._transport is not None:
+            self._transport.abort()
+        self.owner.lost(self)
+
+    def relax(self) -> None:
+        """The buffer was emptied: the upstream may go on."""
+        if self._paused and not self.closed:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _tick_writing(self, now: float) -> None:
+        left = self._transport.get_write_buffer_size()
+        if left != self._left:
+            self._left = left
+            self._left_since = now
+        elif now - self._left_since >= self._waits.write:
+            self.fail(Trouble.WRITE_TIMEOUT, f"the request was not taken for {self._waits.write:g} s")
+
+    # --- called by the transport -----------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remembers the transport, and a poll of its socket for `usable`."""
+        self._transport = transport
+        self._poll = poll()
+        self._poll.register(transport.get_extra_info("socket").fileno(), POLLIN)
+
+    def data_received(self, data: bytes) -> None:
+        """Parses one read; the reader is woken once, afterwards."""
+        response = self._response
+        if response is None:
+            self.discard()  # Bytes that nobody asked for: whose would the next ones be?
+            return
+        if len(data) > SLICE and not response.status:
+            for start in range(0, len(data), SLICE):
+                self._parse(response, data[start : start + SLICE])
+        else:
+            self._parse(response, data)
+        if response.complete:
+            self._finish(response)
+        elif response.size > HIGH_WATER and not self._paused and not self.closed:
+            self._paused = True
+            self._transport.pause_reading()
+        if response.status:
+            response.wake()
+
+    def eof_received(self) -> None:
+        """The upstream won't say more; the transport closes itself when this returns."""
+        self._end(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The last call of all."""
+        self._end(exc)
+        self._parser = None  # It holds our methods: the cycle would keep both until a collection.
+        self.owner.gone(self)
+
+    def pause_writing(self) -> None:
+        """The peer takes less than was written."""
+        self._writing = True
+        self._left = self._transport.get_write_buffer_size()
+        self._left_since = self.owner.clock()
+
+    def resume_writing(self) -> None:
+        """Nearly all is written: the wait for the head begins."""
+        self._writing = False
+        response = self._response
+        if response is not None and response.deadline != inf:
+            response.deadline = self.owner.clock() + response.patience
+
+    def _parse(self, response: Response, data: bytes) -> None:
+        if self.closed:
+            return
+        before = response.size
+        self._last_read = len(data)
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            self._reusable = False
+            if not response.complete:
+                self.fail(Trouble.BAD_RESPONSE, _reason(error))
+            return
+        if response.size == before and not response.complete:
+            self._barren += len(data)
+            if self._barren > HEAD_LIMIT:
+                self.fail(Trouble.BAD_RESPONSE, f"more than {HEAD_LIMIT} bytes of headers")
+
+    def _finish(self, response: Response) -> None:
+        """The response is complete: the connection goes back, unless anything speaks against it."""
+        self._response = None
+        self._served = True
+        response.release()
+        unsent = self._transport.get_write_buffer_size()
+        if unsent or not self._reusable:
+            self.discard()
+            return
+        self.relax()
+        self.owner.returned(self)
+
+    def _end(self, exc: Exception | None) -> None:
+        response = self._response
+        if response is None:
+            self.discard()
+        elif exc is None and self._open_ended:
+            self._response = None
+            self.discard()
+            response.release()
+        else:
+            self.fail(*self._break(response, exc))
+
+    def _break(self, response: Response, exc: Exception | None) -> tuple[Trouble, str]:
+        if not response.status and not self._barren:
+            kind = Trouble.STALE if self._served else Trouble.DISCONNECTED
+            return kind, "the connection was closed without a response"
+        if exc is not None:
+            return Trouble.RESET, "the connection was reset in the middle of the response"
+        return Trouble.TRUNCATED, "the connection was closed in the middle of the response"
+
+    # --- called by the parser --------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A response begins; a second one is garbage."""
+        if cast(Response, self._response).complete:
+            raise ValueError("bytes after the response")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header line, or a trailer (those are dropped with the next request)."""
+        name = name.lower()
+        self._fields.append((name, value))
+        if name in _FRAMING:
+            self._framing.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Judges the head and makes it the response's; an interim one is forgotten."""
+        status = self._parser.get_status_code()
+        fields, framing = self._fields, self._framing
+        self._fields, self._framing = [], []
+        if 100 <= status < 200 and status != 101:
+            return
+        if not 200 <= status <= 599:
+            raise ValueError(f"status {status}")
+        if len(fields) > FIELDS_LIMIT:
+            raise ValueError(f"more than {FIELDS_LIMIT} header lines")
+        if self._barren + self._last_read > LINE_LIMIT and _longest(fields) > LINE_LIMIT:
+            raise ValueError(f"a header line of more than {LINE_LIMIT} bytes")
+        self._judge(framing)
+        response = cast(Response, self._response)
+        response.headers = fields
+        response.status = status
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body, freed from its chunks."""
+        cast(Response, self._response).append(body)
+
+    def on_message_complete(self) -> None:
+        """The end of the response, or of an interim one."""
+        response = cast(Response, self._response)
+        if response.status:
+            response.complete = True
+            # Asked now: once the parser has gone on to the next message it no longer knows.
+            self._reusable = self._parser.should_keep_alive()
+
+    def _judge(self, framing: list[tuple[bytes, bytes]]) -> None:
+        """Where the body ends, and how long the upstream keeps an idle connection."""
+        self._open_ended = True
+        self._lifetime = inf
+        codings = []
+        for name, value in framing:
+            if name == b"keep-alive":
+                self._lifetime = _lifetime(value)
+                continue
+            self._open_ended = False
+            if name == b"transfer-encoding":
+                codings.append(value.strip().lower())
+        if codings and codings != [b"chunked"]:
+            raise ValueError("a transfer-encoding other than chunked")
+
+
+_FRAMING = frozenset((b"content-length", b"transfer-encoding", b"keep-alive"))
+
+
+def _reason(error: Exception) -> str:
+    """What the parser, or one of our callbacks under it, had against the bytes."""
+    cause = error.__context__
+    return f"not a valid HTTP response: {cause if isinstance(cause, ValueError) else error}"
+
+
+def _longest(fields: list[tuple[bytes, bytes]]) -> int:
+    return max((len(name) + len(value) for name, value in fields), default=0)
+
+
+def _lifetime(value: bytes) -> float:
+    """Seconds of `Keep-Alive: timeout=N`, less a margin for bytes on their way; `inf` when it doesn't say."""
+    for parameter in value.split(b","):
+        name, _, number = parameter.strip().partition(b"=")
+        number = number.strip()
+        if name.strip().lower() == b"timeout" and number.isdigit() and len(number) < 10:
+            return int(number) - min(1.0, int(number) / 2)
+    return inf
