@@ -1,6 +1,6 @@
-"""What routing remembers: decisions it took a moment ago, and which model a conversation is with.
+"""What routing remembers: decisions it took a moment ago, which model a conversation is with, what it saw.
 
-Both are bounded maps with a time to live; the least recently used entry goes first.
+The first two are bounded maps with a time to live; the least recently used entry goes first.
 """
 
 from __future__ import annotations
@@ -61,26 +61,36 @@ class Recent(Generic[Value]):
 class Decision(Struct, frozen=True):
     """What the decision cache holds: enough to plan again without deciding again."""
 
+    step: str
+    """The rung that decided."""
     model: str
     classification: Classification
     ranking: Ranking
 
 
-def decision_key(features: Features, *more: Hashable) -> bytes:
-    """Requests with equal keys get equal decisions: the normalised ask and whatever steps read of it.
+class Glance(Generic[Value]):
+    """A value that is worked out anew when it is older than `ttl` seconds: observations move slowly."""
 
-    Token counts are compared by their order of magnitude, so that a growing conversation hits, too.
-    `more` is whatever else the ladder in force depends on.
-    """
-    facts = (
-        features.prompt_tokens.bit_length(),
-        features.completion_tokens.bit_length(),
-        sorted(features.needs),
-        features.background,
-        features.tool_loop,
-        features.context,
-        more,
-    )
-    digest = blake2b(" ".join(features.ask.casefold().split()).encode("utf-8", "replace"), digest_size=16)
-    digest.update(repr(facts).encode("utf-8", "replace"))
-    return digest.digest()
+    def __init__(self, look: Callable[[], Value], ttl: float, clock: Clock) -> None:
+        self._look = look
+        self._ttl = ttl
+        self._clock = clock
+        self._until = clock() + ttl
+        self._value = look()
+
+    def __call__(self) -> Value:
+        """What was seen at the last look, or at a new one."""
+        now = self._clock()
+        if now >= self._until:
+            self._value = self._look()
+            self._until = now + self._ttl
+        return self._value
+
+
+def digest(features: Features) -> bytes:
+    """The letters of a request, without case and spacing: of the ask and the turns before it."""
+    said = "\0".join((features.ask, *features.context)).casefold().encode("utf-8", "replace")
+    return blake2b(said.translate(None, _SPACES), digest_size=16).digest()
+
+
+_SPACES = b" \t\n\r\v\f"

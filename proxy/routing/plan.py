@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Container, Iterable
 
-from proxy.routing.scoring import Ranking, unfit
-from proxy.types import Features, Model
+from proxy.routing.scoring import Ranking
 
 
 def build(
     first: str,
+    own: Iterable[str],
     ranking: Ranking,
-    models: Mapping[str, Model],
-    features: Features,
-    available: Callable[[str], bool],
+    able: Container[str],
+    shut: Container[str] = (),
 ) -> tuple[str, ...]:
-    """`first`, its own `fallback:` list, then the ranking; each model once.
+    """`first`, its `own` fallback list, then the ranking; each model once.
 
-    Models that can't serve the request are left out, except `first`; those whose circuit is shut go to
-    the end, still in order: they may have recovered by the time that they are needed.
+    Of `own` only those are taken that are `able` to serve the request. Models whose circuit is `shut` go
+    to the end, still in order: they may have recovered by the time that they are needed.
     """
-    own = models[first].fallback
-    rest = fit((*own, *(model for model, _ in ranking)), models, features)
-    chain = tuple(dict.fromkeys((first, *rest)))
-    return (*filter(available, chain), *(model for model in chain if not available(model)))
-
-
-def fit(wanted: Iterable[str], models: Mapping[str, Model], features: Features) -> Iterable[str]:
-    """Those of `wanted` that are ready and can serve the request, in order."""
-    for model in wanted:
-        if model in models and unfit(models[model], features) is None:
-            yield model
+    chain = dict.fromkeys((first, *[m for m in own if m in able], *[m for m, _ in ranking]))
+    if not shut:
+        return tuple(chain)
+    return (*[m for m in chain if m not in shut], *[m for m in chain if m in shut])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from proxy.types import Need
 
@@ -28,6 +28,15 @@ class Weights(Struct, frozen=True):
     latency: float = 0.3
     success: float = 0.5
     cost: float = 0.4
+
+
+PROFILES = {
+    "balanced": Weights(),
+    "cheap": Weights(capability=0.6, quality=0.3, latency=0.1, success=0.5, cost=3.0),
+    "fast": Weights(capability=0.5, quality=0.3, latency=3.0, success=1.0, cost=0.1),
+    "best": Weights(capability=1.0, quality=4.0, latency=0.05, success=0.5, cost=0.0),
+}
+"""What there is when `routing.yml` names none."""
 
 
 class Condition(Struct, frozen=True):
@@ -106,7 +115,7 @@ class RoutingPolicy(Struct, frozen=True):
     ladder: tuple[Step, ...] = tuple(Step)
     default_model: str | None = None
     """Registry id for `default`; None: the first ready model."""
-    profiles: dict[str, Weights] = {}
+    profiles: dict[str, Weights] = field(default_factory=PROFILES.copy)
     """By name; `balanced` is what plain `auto` uses. `auto:NAME` picks another."""
     rules: tuple[Rule, ...] = ()
     cache: CachePolicy = CachePolicy()

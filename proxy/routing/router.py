@@ -7,30 +7,27 @@ models: [...]                that list, in its order
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from time import perf_counter
+from copy import copy
 
-from proxy.errors import ApiError
-from proxy.routing import judge, plan, scoring, steps
+from msgspec.structs import replace
+
+from proxy.routing import judge, plan, refusal, rules, scoring
+from proxy.routing.climb import Climb, Ground, Memory
 from proxy.routing.features import extract
-from proxy.routing.memory import Clock, Recent
-from proxy.routing.policy import RoutingPolicy
-from proxy.routing.steps import STEPS, Climb, Ground, Memory
-from proxy.types import (
-    ChatRequest,
-    Choice,
-    Classification,
-    Features,
-    Model,
-    RoutePlan,
-    Rung,
-    Scored,
-)
+from proxy.routing.memory import Clock, Glance, Recent
+from proxy.routing.policy import RoutingPolicy, Step
+from proxy.routing.pool import Pools, unfit
+from proxy.routing.steps import REVISES, default, take
+from proxy.types import ChatRequest, Classification, Features, Model, Need, RoutePlan, Rung, Scored
 
 AUTO = "auto"
 BALANCED = "balanced"
 """The profile of plain `auto`."""
+EXPLICIT = "explicit"
+"""The route of models that the caller named."""
+GLANCE = 0.1
+"""Seconds for which observations are good."""
 
 
 def new_memory(policy: RoutingPolicy, clock: Clock) -> Memory:
@@ -39,6 +36,7 @@ def new_memory(policy: RoutingPolicy, clock: Clock) -> Memory:
         decisions=Recent(policy.cache.ttl, policy.cache.size, clock),
         conversations=Recent(policy.sticky.ttl, policy.sticky.size, clock),
         verdicts=Recent(policy.judge.cache_ttl, policy.judge.cache_size, clock),
+        clock=clock,
     )
 
 
@@ -54,19 +52,24 @@ class Router:
         memory: Memory,
         available: Callable[[str], bool],
         view: scoring.View,
+        intent_needs: Mapping[str, Iterable[Need]] | None = None,
     ) -> None:
+        """`intents` are (name, description); `intent_needs` what a model must support to count as able."""
         ready = {model.id: model for model in models}
+        candidates = scoring.candidates(ready.values(), intent_needs)
         self.ground = Ground(
             policy=policy,
             models=ready,
-            pool=scoring.candidates(ready.values()),
+            pools=Pools(candidates),
             intents=tuple(intents),
             classify=classify,
             available=available,
-            view=view,
+            standing=Glance(lambda: scoring.standing(candidates, view), GLANCE, memory.clock),
             memory=memory,
-            thresholds=steps.thresholds(policy),
-            rule_headers=tuple(steps.rule_headers(policy)),
+            rules=rules.prepare(policy.rules),
+            edges=rules.edges(policy.rules),
+            headers=rules.headers(policy.rules),
+            epoch=object(),
         )
         self._names = {name: model.id for model in ready.values() for name in (model.id, *model.aliases)}
         self._profiles = {AUTO: BALANCED, **{f"{AUTO}:{name}": name for name in policy.profiles}}
@@ -93,13 +96,11 @@ class Router:
         if profile is None:
             return self._named(request, features)
         climb = Climb(self.ground, features, headers, profile, session, judging)
-        rungs = _climb_traced(climb) if traced else _climb(climb)
+        rungs: list[Rung] | None = [] if traced else None
+        _climb(climb, rungs)
         if climb.question is not None:
             return climb.question
-        if climb.choice is None:
-            raise _nobody(self.ground.models.values(), features)
-        steps.remember(climb, climb.choice)
-        return self._planned(climb, climb.choice, rungs)
+        return self._planned(climb, rungs)
 
     def judged(self, question: judge.Question, verdict: judge.Verdict) -> None:
         """Keeps the judge's verdict for the plan that waits for it, and for the same ask later."""
@@ -108,130 +109,104 @@ class Router:
     def served(self, plan: RoutePlan, session: str, model: str) -> None:
         """The conversation is with this model now."""
         if session and not plan.explicit and plan.features.background is None:
-            self.ground.memory.conversations.put(steps.conversation(session, plan.profile), model)
+            self.ground.memory.conversations.put((session, plan.profile), model)
+
+    def apart(self) -> Router:
+        """The same router with a memory of its own that keeps nothing: to explain decisions."""
+        other = copy(self)
+        other.ground = replace(self.ground, memory=_forgetful(self.ground.memory.clock))
+        return other
 
     def names(self) -> Iterable[str]:
         """Every value of `model` that this router understands: auto and profiles first."""
         yield from self._profiles
         yield from self._names
 
-    def _planned(self, climb: Climb, choice: Choice, rungs: tuple[Rung, ...]) -> RoutePlan:
-        ground = self.ground
-        ranking = climb.ranked()
+    def _planned(self, climb: Climb, rungs: Sequence[Rung] | None) -> RoutePlan:
+        ground, choice = self.ground, climb.choice or default(climb)
+        if choice is None:
+            raise refusal.nobody(ground.models.values(), climb.features)
+        ranking, own = climb.ranked(), ground.models[choice.model].fallback
         return RoutePlan(
-            models=plan.build(choice.model, ranking, ground.models, climb.features, ground.available),
+            models=plan.build(choice.model, own, ranking, climb.pool.ids, climb.shut),
             route=choice.route,
             features=climb.features,
             classification=climb.classification,
             profile=climb.profile,
             ranking=ranking,
-            rungs=rungs,
-            scores=self._scores(climb) if rungs else (),
-            filtered=self._filtered(climb.features) if rungs else (),
+            rungs=() if rungs is None else tuple(rungs),
+            scores=() if rungs is None else _scores(climb),
+            filtered=() if rungs is None else _filtered(climb),
         )
 
     def _named(self, request: ChatRequest, features: Features) -> RoutePlan:
         model = self._resolve(request.model, "model")
-        ground = self.ground
-        ranking: scoring.Ranking = ()
-        if ground.policy.named_models_use_ranking:
-            ranking = Climb(ground, features, {}, BALANCED, "", False).ranked()
-        models = plan.build(model, ranking, ground.models, features, _always)
-        return RoutePlan(models=models, route="explicit", features=features, explicit=True, ranking=ranking)
+        climb = Climb(self.ground, features, {}, BALANCED, "", False)
+        ranking = climb.ranked() if self.ground.policy.named_models_use_ranking else ()
+        own = self.ground.models[model].fallback
+        return RoutePlan(
+            # Its own circuit isn't looked at: it was asked for, and is refused where permits are given.
+            models=plan.build(model, own, ranking, climb.pool.ids, climb.shut - {model}),
+            route=EXPLICIT,
+            features=features,
+            classification=climb.known,
+            explicit=True,
+            ranking=ranking,
+        )
 
     def _listed(self, request: ChatRequest, features: Features) -> RoutePlan:
         # As OpenRouter does: a model named beside the list is asked first.
         named = () if request.model in self._profiles else (self._resolve(request.model, "model"),)
-        listed = (self._resolve(name, "models") for name in request.models)
+        listed = [self._resolve(name, "models") for name in request.models]
         models = tuple(dict.fromkeys((*named, *listed)))
-        return RoutePlan(models=models, route="explicit", features=features, explicit=True)
+        return RoutePlan(models=models, route=EXPLICIT, features=features, explicit=True)
 
     def _resolve(self, name: str, param: str) -> str:
         model = self._names.get(name)
+        if model is None and name in self._profiles:
+            raise refusal.not_a_model(name)
         if model is None:
-            raise _unknown(name, param, list(self.names()))
+            raise refusal.unknown(name, param, list(self.names()))
         return model
 
-    def _scores(self, climb: Climb) -> tuple[Scored, ...]:
-        return scoring.explain(
-            climb.pool, climb.features, climb.classification, climb.weights, self.ground.view
-        )
 
-    def _filtered(self, features: Features) -> tuple[tuple[str, str], ...]:
-        reasons = []
-        for model in self.ground.models.values():
-            reason = scoring.unfit(model, features)
-            if reason is None and not self.ground.available(model.id):
-                reason = "circuit open or throttled"
-            if reason is not None:
-                reasons.append((model.id, reason))
-        return tuple(reasons)
-
-
-def _climb(climb: Climb) -> tuple[Rung, ...]:
+def _climb(climb: Climb, rungs: list[Rung] | None) -> None:
+    """Asks rung after rung until one has answered, and those that may revise it; notes them in `rungs`."""
     for step in climb.ground.policy.ladder:
-        if climb.choice is None or step in steps.REVISES:
-            climb.choice = STEPS[step](climb) or climb.choice
-            if climb.question is not None:
-                break
-    return ()
-
-
-def _climb_traced(climb: Climb) -> tuple[Rung, ...]:
-    rungs = []
-    for step in climb.ground.policy.ladder:
-        if climb.choice is not None and step not in steps.REVISES:
-            rungs.append(Rung(step, "not asked: an earlier rung answered"))
-            continue
-        began = perf_counter()
-        answer = STEPS[step](climb)
-        took = (perf_counter() - began) * 1e6
-        rungs.append(Rung(step, f"{answer.model} ({answer.route})" if answer else "passed", took))
-        climb.choice = answer or climb.choice
+        if climb.choice is not None and step not in REVISES:
+            if rungs is not None:
+                rungs.append(Rung(step, "not asked: an earlier rung answered"))
+        elif rungs is None:
+            take(step, climb)
+        else:
+            rungs.append(_timed(step, climb))
         if climb.question is not None:
             break
-    return tuple(rungs)
 
 
-def _unknown(name: str, param: str, known: list[str]) -> ApiError:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"Did you mean {near[0]!r}?" if near else f"GET /v1/models lists {len(known)} names."
-    return ApiError(
-        404, f"The model {name[:200]!r} does not exist here. {hint}", code="model_not_found", param=param
+def _timed(step: Step, climb: Climb) -> Rung:
+    clock = climb.ground.memory.clock
+    began = clock()
+    answer = take(step, climb)
+    took = (clock() - began) * 1e6
+    return Rung(step, f"{answer.model} ({answer.route})" if answer else "passed", took)
+
+
+def _scores(climb: Climb) -> tuple[Scored, ...]:
+    return scoring.explain(
+        climb.pool.candidates, climb.features, climb.classification, climb.weights, climb.ground.standing()
     )
 
 
-def _nobody(models: Iterable[Model], features: Features) -> ApiError:
-    """Why no model can serve this request."""
-    models = tuple(models)
-    able = [model.context_window for model in models if features.needs <= model.supports]
-    if not models:
-        return ApiError(
-            503,
-            "No model is ready: set a provider's API key, then see `kuro check`.",
-            type="server_error",
-            code="no_healthy_upstream",
-        )
-    if able:
-        return ApiError(
-            400,
-            f"This request has about {features.prompt_tokens} tokens and reserves "
-            f"{features.completion_tokens} more; the largest context window here is {max(able)} tokens.",
-            code="context_length_exceeded",
-            param="messages",
-        )
-    needs = sorted(features.needs)
-    return ApiError(
-        400,
-        f"No ready model supports all that this request needs: {', '.join(needs)}.",
-        code="unsupported_capability",
-        param=_FIELDS.get(needs[0], "messages"),
-    )
+def _filtered(climb: Climb) -> tuple[tuple[str, str], ...]:
+    reasons = []
+    for model in climb.ground.models.values():
+        if model.id not in climb.pool.ids:
+            reasons.append((model.id, unfit(model, climb.features)))
+        elif model.id in climb.shut:
+            reasons.append((model.id, "circuit open or throttled"))
+    return tuple(reasons)
 
 
-_FIELDS = {"tools": "tools", "json_schema": "response_format", "logprobs": "logprobs"}
-"""Which field of the body makes which need."""
-
-
-def _always(_: str) -> bool:
-    return True
+def _forgetful(clock: Clock) -> Memory:
+    return Memory(Recent(0.0, 0, clock), Recent(0.0, 0, clock), Recent(0.0, 0, clock), clock)

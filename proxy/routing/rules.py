@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from proxy.routing.policy import Condition, Rule
 from proxy.types import Classification, Features
@@ -11,72 +14,79 @@ ANY = "any"
 """In `background`: whichever chore it is."""
 
 
-def first(
-    rules: Sequence[Rule],
-    features: Features,
-    classification: Classification,
-    headers: Mapping[str, str],
-    profile: str,
-    serves: Callable[[str], bool],
-) -> Rule | None:
-    """The first rule that holds and whose model can serve. `headers` has lower-case names."""
-    for rule in rules:
-        if serves(rule.model) and holds(rule.when, features, classification, headers, profile):
-            return rule
-    return None
+class Asked(Struct, frozen=True):
+    """What a condition may look at. `headers` has lower-case names."""
+
+    features: Features
+    classification: Classification
+    headers: Mapping[str, str]
+    profile: str
 
 
-def holds(
-    when: Condition,
-    features: Features,
-    classification: Classification,
-    headers: Mapping[str, str],
-    profile: str,
-) -> bool:
+Test = Callable[[Condition, Asked], bool]
+Prepared = tuple[Rule, tuple[Test, ...]]
+"""A rule with the tests of those members that its condition gives."""
+
+
+def prepare(rules: Iterable[Rule]) -> tuple[Prepared, ...]:
+    """The rules, each with no more tests than it needs."""
+    return tuple((rule, _given(rule.when)) for rule in rules)
+
+
+def holding(rules: Sequence[Prepared], asked: Asked) -> Iterator[Rule]:
+    """The rules whose condition holds, in order."""
+    for rule, tests in rules:
+        for test in tests:
+            if not test(rule.when, asked):
+                break
+        else:
+            yield rule
+
+
+def holds(when: Condition, asked: Asked) -> bool:
     """Every member that the condition gives is true of the request."""
-    return (
-        all(test(when, features, classification) for test in _TESTS)
-        and (not when.profile or profile in when.profile)
-        and all(headers.get(name) == value for name, value in when.headers.items())
-    )
+    return all(test(when, asked) for test in _given(when))
 
 
-def _intent(when: Condition, _: Features, seen: Classification) -> bool:
-    intent, confidence = seen.intents[0]
-    return (not when.intent or intent in when.intent) and confidence >= when.min_confidence
+def edges(rules: Iterable[Rule]) -> tuple[int, ...]:
+    """The prompt sizes, ascending, at which some rule begins or ceases to hold."""
+    found: set[int] = set()
+    for rule in rules:
+        if rule.when.min_prompt_tokens is not None:
+            found.add(rule.when.min_prompt_tokens)
+        if rule.when.max_prompt_tokens is not None:
+            found.add(rule.when.max_prompt_tokens + 1)
+    return tuple(sorted(found))
 
 
-def _background(when: Condition, facts: Features, _: Classification) -> bool:
-    if not when.background:
-        return True
-    return facts.background is not None and (ANY in when.background or facts.background in when.background)
+def headers(rules: Iterable[Rule]) -> tuple[str, ...]:
+    """The caller headers that some rule reads."""
+    return tuple(sorted({name for rule in rules for name in rule.when.headers}))
 
 
-def _tokens(when: Condition, facts: Features, _: Classification) -> bool:
-    return _within(facts.prompt_tokens, when.min_prompt_tokens, when.max_prompt_tokens)
+def _given(when: Condition) -> tuple[Test, ...]:
+    given, silent = asdict(when), asdict(_EMPTY)
+    return tuple(test for member, test in TESTS.items() if given[member] != silent[member])
 
 
-def _difficulty(when: Condition, _: Features, seen: Classification) -> bool:
-    return _within(seen.difficulty, when.min_difficulty, when.max_difficulty)
+def _background(when: Condition, asked: Asked) -> bool:
+    chore = asked.features.background
+    return chore is not None and (ANY in when.background or chore in when.background)
 
 
-def _language(when: Condition, facts: Features, _: Classification) -> bool:
-    return not when.language or facts.language in when.language
+TESTS: dict[str, Test] = {
+    "background": _background,
+    "profile": lambda when, asked: asked.profile in when.profile,
+    "language": lambda when, asked: asked.features.language in when.language,
+    "needs": lambda when, asked: asked.features.needs.issuperset(when.needs),
+    "min_prompt_tokens": lambda when, asked: asked.features.prompt_tokens >= (when.min_prompt_tokens or 0),
+    "max_prompt_tokens": lambda when, asked: asked.features.prompt_tokens <= (when.max_prompt_tokens or 0),
+    "headers": lambda when, asked: asked.headers.items() >= when.headers.items(),
+    "intent": lambda when, asked: asked.classification.top in when.intent,
+    "min_confidence": lambda when, asked: asked.classification.intents[0][1] >= when.min_confidence,
+    "min_difficulty": lambda when, asked: asked.classification.difficulty >= (when.min_difficulty or 0.0),
+    "max_difficulty": lambda when, asked: asked.classification.difficulty <= (when.max_difficulty or 0.0),
+}
+"""Member of a condition -> its test, asked only where the member is given. Cheap facts come first."""
 
-
-def _needs(when: Condition, facts: Features, _: Classification) -> bool:
-    return facts.needs.issuperset(when.needs)
-
-
-def _within(value: float, low: float | None, high: float | None) -> bool:
-    return (low is None or value >= low) and (high is None or value <= high)
-
-
-_TESTS: tuple[Callable[[Condition, Features, Classification], bool], ...] = (
-    _background,
-    _intent,
-    _tokens,
-    _difficulty,
-    _language,
-    _needs,
-)
+_EMPTY = Condition()

@@ -1,37 +1,40 @@
-"""Ranks the candidates: who can serve the request at all, and who serves it best.
+"""Ranks the candidates: who serves this request best, term by term.
 
     total = capability + quality + latency + success - cost      each weighted by the profile
 
-Every term is in 0..1 and has a row in `TERMS`:
+Every term is in 0..1 and has a name in `TERMS`:
 
     capability   how well the model does these intents: the registry's fitness, averaged by confidence
     quality      the share of such asks that it gets right: falls with difficulty, the more the weaker it is
-    latency      how soon it is done: the registry's prior, replaced by observed ttft and tokens/s
+    latency      how soon a typical answer is done: the registry's prior, replaced by what was observed
     success      how often it answered lately
     cost         blended price of these tokens; 3 USD per million tokens is 0.5
+
+Who can serve the request at all is `proxy.routing.pool`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from statistics import median
 from typing import Protocol
 
 from msgspec import Struct
 
 from proxy.routing.policy import Weights
-from proxy.types import Classification, Features, Model, Scored
+from proxy.types import Classification, Features, Model, Need, Scored
 
 EVIDENCE_HALF = 10.0
 """Observations at which what was seen weighs as much as the registry's prior."""
 PATIENCE = 3.0
-"""Seconds to a complete answer at which the observed latency term is 0.5."""
+"""Seconds to a typical answer at which the observed latency term is 0.5."""
 COST_HALF = 3.0
 """USD per million tokens, prompt and completion blended, at which the cost term is 0.5."""
 TYPICAL_COMPLETION = 300
-"""Tokens that an answer is taken to have when the caller sets no limit."""
-ESTIMATE_SLACK = 1.05
-"""The token estimate may be this much too low before a window counts as too small."""
+"""Tokens that an answer is taken to have, unless the caller's limit is lower."""
+UNSAID = 0.5
+"""Fitness for every intent of a model whose registry entry names none at all."""
 
 
 class Observed(Protocol):
@@ -57,22 +60,40 @@ class Observed(Protocol):
 View = Callable[[str], Observed | None]
 """Registry id -> what was observed, or None."""
 
+Standing = Mapping[str, tuple[float, float]]
+"""Registry id -> its latency and success terms, which depend on no request."""
+
 Ranking = tuple[tuple[str, float], ...]
 """(registry id, total), best first."""
+
+Terms = tuple[float, float, float, float, float]
+
+TERMS = ("capability", "quality", "latency", "success", "cost")
+"""What `terms` gives, in its order. `Weights` has a field for each."""
 
 
 class Candidate(Struct, frozen=True):
     """A model with what of its scores doesn't depend on the request."""
 
     model: Model
+    id: str
+    fitness: dict[str, float]
+    """Intent -> 0..1; without those whose needs the model doesn't support."""
+    unsaid: float
+    """Fitness for intents that aren't in `fitness`."""
     quality: float
     latency: float
     price_in: float
     price_out: float
 
 
-def candidates(models: Iterable[Model]) -> tuple[Candidate, ...]:
-    """Prepares models for ranking. An unknown price counts as the median of the known ones."""
+def candidates(
+    models: Iterable[Model], intent_needs: Mapping[str, Iterable[Need]] | None = None
+) -> tuple[Candidate, ...]:
+    """Prepares models for ranking. An unknown price counts as the median of the known ones.
+
+    `intent_needs`: what a model must support to have any fitness for an intent.
+    """
     models = tuple(models)
     known = [m.price for m in models if m.price is not None]
     middle_in = median([p.input for p in known]) if known else COST_HALF
@@ -80,6 +101,9 @@ def candidates(models: Iterable[Model]) -> tuple[Candidate, ...]:
     return tuple(
         Candidate(
             model=m,
+            id=m.id,
+            fitness=_fitness(m, intent_needs or {}),
+            unsaid=0.0 if m.capabilities else UNSAID,
             quality=m.weights.quality,
             latency=m.weights.latency,
             price_in=m.price.input if m.price else middle_in,
@@ -89,20 +113,9 @@ def candidates(models: Iterable[Model]) -> tuple[Candidate, ...]:
     )
 
 
-def unfit(model: Model, features: Features) -> str | None:
-    """Why this model can't serve the request, or None when it can."""
-    if not features.needs <= model.supports:
-        missing = ", ".join(sorted(features.needs - model.supports))
-        return f"does not support {missing}"
-    if not fits(model, features):
-        return f"context window of {model.context_window} tokens is too small"
-    return None
-
-
-def fits(model: Model, features: Features) -> bool:
-    """The prompt fits the window, with room for an answer."""
-    reserve = min(features.completion_tokens or 1, model.max_output_tokens or model.context_window)
-    return features.prompt_tokens + reserve <= model.context_window * ESTIMATE_SLACK
+def standing(pool: Iterable[Candidate], view: View) -> Standing:
+    """Latency and success of every candidate, each the nearer to what was observed the more was observed."""
+    return {candidate.id: _seen(candidate, view(candidate.id)) for candidate in pool}
 
 
 def rank(
@@ -110,21 +123,17 @@ def rank(
     features: Features,
     classification: Classification,
     weights: Weights,
-    view: View,
+    standing: Standing,
 ) -> Ranking:
     """The candidates of `pool` by total, best first. Equal totals keep the registry's order."""
-    totals = []
-    for candidate in pool:
-        capability, quality, latency, success, cost = terms(candidate, features, classification, view)
-        total = (
-            weights.capability * capability
-            + weights.quality * quality
-            + weights.latency * latency
-            + weights.success * success
-            - weights.cost * cost
-        )
-        totals.append((candidate.model.id, total))
-    totals.sort(key=_by_total, reverse=True)
+    w = weights
+    capable, good, quick, sure, dear = w.capability, w.quality, w.latency, w.success, w.cost
+    rows = terms(pool, features, classification, standing)
+    totals = [
+        (c.id, capable * capability + good * quality + quick * latency + sure * success - dear * cost)
+        for c, (capability, quality, latency, success, cost) in zip(pool, rows, strict=True)
+    ]
+    totals.sort(key=_TOTAL, reverse=True)
     return tuple(totals)
 
 
@@ -133,59 +142,58 @@ def explain(
     features: Features,
     classification: Classification,
     weights: Weights,
-    view: View,
+    standing: Standing,
 ) -> tuple[Scored, ...]:
     """As `rank`, with every term by name: for a reader."""
-    named = {
-        c.model.id: dict(zip(TERMS, terms(c, features, classification, view), strict=True)) for c in pool
-    }
-    ranking = rank(pool, features, classification, weights, view)
+    rows = terms(pool, features, classification, standing)
+    named = {c.id: dict(zip(TERMS, row, strict=True)) for c, row in zip(pool, rows, strict=True)}
+    ranking = rank(pool, features, classification, weights, standing)
     return tuple(Scored(model=model, total=total, terms=named[model]) for model, total in ranking)
 
 
-TERMS = ("capability", "quality", "latency", "success", "cost")
-"""What `terms` gives, in its order. `Weights` has a field for each."""
-
-
 def terms(
-    candidate: Candidate, features: Features, classification: Classification, view: View
-) -> tuple[float, float, float, float, float]:
-    """One model's terms for one request, each 0..1."""
-    observed = view(candidate.model.id)
-    completion = features.completion_tokens or TYPICAL_COMPLETION
-    latency, success = candidate.latency, 1.0
-    if observed is not None and observed.evidence > 0.0:
-        share = observed.evidence / (observed.evidence + EVIDENCE_HALF)
-        latency += share * (_latency(observed, completion, latency) - latency)
-        success += share * (observed.success - success)
-    return (
-        _capability(candidate.model.capabilities, classification),
-        1.0 - classification.difficulty * (1.0 - candidate.quality),
-        latency,
-        success,
-        _cost(candidate, features.prompt_tokens, completion),
-    )
+    pool: Sequence[Candidate], features: Features, classification: Classification, standing: Standing
+) -> list[Terms]:
+    """Every candidate's terms for one request, each 0..1, in the pool's order."""
+    completion = min(features.completion_tokens or TYPICAL_COMPLETION, TYPICAL_COMPLETION)
+    written = completion / (features.prompt_tokens + completion)
+    difficulty = classification.difficulty
+    shares = _shares(classification)
+    rows = []
+    for candidate in pool:
+        fitness, unsaid = candidate.fitness.get, candidate.unsaid
+        capability = 0.0
+        for intent, share in shares:
+            capability += share * fitness(intent, unsaid)
+        quality = 1.0 - difficulty * (1.0 - candidate.quality)
+        latency, success = standing[candidate.id]
+        price = candidate.price_in + written * (candidate.price_out - candidate.price_in)
+        rows.append((capability, quality, latency, success, price / (price + COST_HALF)))
+    return rows
 
 
-def _capability(fitness: dict[str, float], classification: Classification) -> float:
-    weighted = sure = 0.0
-    for intent, confidence in classification.intents:
-        sure += confidence
-        weighted += confidence * fitness.get(intent, 0.0)
-    return weighted / sure if sure else 0.0
+def _fitness(model: Model, intent_needs: Mapping[str, Iterable[Need]]) -> dict[str, float]:
+    """The registry's fitness, 0 for the intents whose needs the model doesn't support."""
+    lacking = {name: 0.0 for name, needs in intent_needs.items() if not model.supports.issuperset(needs)}
+    return {**model.capabilities, **lacking}
 
 
-def _latency(observed: Observed, completion: int, prior: float) -> float:
+def _shares(classification: Classification) -> list[tuple[str, float]]:
+    """The intents with their confidences scaled to a sum of 1."""
+    sure = sum([confidence for _, confidence in classification.intents])
+    return [(intent, confidence / sure) for intent, confidence in classification.intents] if sure else []
+
+
+def _seen(candidate: Candidate, observed: Observed | None) -> tuple[float, float]:
+    if observed is None or observed.evidence <= 0.0:
+        return candidate.latency, 1.0
+    share = observed.evidence / (observed.evidence + EVIDENCE_HALF)
+    success = 1.0 + share * (observed.success - 1.0)
     if observed.ttft is None:
-        return prior
-    writing = min(completion, TYPICAL_COMPLETION) / observed.speed if observed.speed else 0.0
-    return PATIENCE / (PATIENCE + observed.ttft + writing)
+        return candidate.latency, success
+    writing = TYPICAL_COMPLETION / observed.speed if observed.speed else 0.0
+    latency = PATIENCE / (PATIENCE + observed.ttft + writing)
+    return candidate.latency + share * (latency - candidate.latency), success
 
 
-def _cost(candidate: Candidate, prompt: int, completion: int) -> float:
-    blended = (candidate.price_in * prompt + candidate.price_out * completion) / (prompt + completion)
-    return blended / (blended + COST_HALF)
-
-
-def _by_total(scored: tuple[str, float]) -> float:
-    return scored[1]
+_TOTAL = itemgetter(1)
