@@ -37,6 +37,10 @@ class UpstreamError(KuroError):
         self.failure = failure
 
 
+class CallerLeftError(KuroError):
+    """The caller went away before its request was read to its end."""
+
+
 class ApiError(KuroError):
     """What a caller gets instead of an answer: a status and OpenAI's error object."""
 
@@ -68,3 +72,13 @@ class ApiError(KuroError):
                 "code": self.code,
             }
         }
+
+
+def retry_headers(seconds: float) -> tuple[tuple[str, str], ...]:
+    """Tells a client to come back: in whole seconds (RFC 9110) and, for SDKs, in milliseconds."""
+    seconds = max(seconds, 0.0)
+    return (
+        ("retry-after", str(max(1, -int(-seconds // 1)))),
+        ("retry-after-ms", str(max(1, round(seconds * 1000)))),
+        ("x-should-retry", "true"),
+    )

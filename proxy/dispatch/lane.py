@@ -1,0 +1,70 @@
+"""All that an attempt at one model needs, put together once: registry entry, codec, way upstream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from proxy.providers.base import Codec
+from proxy.types import Model, Provider, Timeouts, UpstreamRequest
+
+
+class Reply(Protocol):
+    """An upstream's answer, its head read. Raises only UpstreamError."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Lower-case names."""
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body; longer than `limit` is a bad response."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes."""
+
+    async def close(self) -> None:
+        """Gives the connection back, or closes it when the body wasn't read to its end. Idempotent."""
+
+    def abort(self) -> None:
+        """Closes the connection at once, without waiting."""
+
+
+class Upstream(Protocol):
+    """The way to one provider."""
+
+    async def send(
+        self,
+        request: UpstreamRequest,
+        timeouts: Timeouts,
+        *,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+        fresh: bool = False,
+    ) -> Reply:
+        """Posts the request and waits for the head of the answer. Raises only UpstreamError."""
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+
+
+class Lane(Struct, frozen=True):
+    """One model, ready to be asked."""
+
+    model: Model
+    provider: Provider
+    codec: Codec
+    upstream: Upstream
+    patient: Timeouts
+    """The model's timeouts for a reply that comes as one piece: no sign of life until it is done."""
+
+
+def lane(model: Model, provider: Provider, codec: Codec, upstream: Upstream) -> Lane:
+    """Puts a lane together."""
+    limits = model.timeouts
+    patient = Timeouts(limits.connect, limits.first_token, limits.total, limits.total)
+    return Lane(model, provider, codec, upstream, patient)

@@ -1,0 +1,58 @@
+"""A decision without a call: what the ladder says to a request, for a reader or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any
+
+from proxy.routing.router import Router
+from proxy.types import ChatRequest, RoutePlan
+
+
+def decide(router: Router, request: ChatRequest, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The decision as CONTRACT section 1 gives it: intents, step, plan, scores, microseconds.
+
+    The router must have an empty memory (`Router.apart`). Raises ApiError when the request can't be
+    planned. The judge is not asked.
+    """
+    began = perf_counter()
+    router.plan(request, headers or {}, judging=False)
+    took = (perf_counter() - began) * 1e6
+    # The timed plan is the one that a call gets; this one carries the reasons.
+    plan = router.plan(request, headers or {}, judging=False, traced=True)
+    assert isinstance(plan, RoutePlan)
+    return {**described(plan), "decision_us": round(took, 1)}
+
+
+def described(plan: RoutePlan) -> dict[str, Any]:
+    """A plan as plain data."""
+    seen = plan.classification
+    return {
+        "intent": seen.top if seen else None,
+        "intents": {name: round(value, 4) for name, value in seen.intents} if seen else {},
+        "difficulty": round(seen.difficulty, 4) if seen else None,
+        "step": plan.route,
+        "selected_model": plan.models[0],
+        "plan": list(plan.models),
+        "scores": {
+            scored.model: {
+                **{term: round(value, 4) for term, value in scored.terms.items()},
+                "total": round(scored.total, 4),
+            }
+            for scored in plan.scores
+        },
+        "filtered": dict(plan.filtered),
+        "evidence": list(seen.evidence) if seen else [],
+        "features": {
+            "prompt_tokens": plan.features.prompt_tokens,
+            "completion_tokens": plan.features.completion_tokens,
+            "needs": sorted(plan.features.needs),
+            "turns": plan.features.turns,
+            "code_share": round(plan.features.code_share, 3),
+            "language": plan.features.language,
+            "tool_loop": plan.features.tool_loop,
+            "background": plan.features.background,
+        },
+        "rungs": [{"step": r.step, "answer": r.answer, "took_us": round(r.took_us, 1)} for r in plan.rungs],
+    }

@@ -1,0 +1,44 @@
+"""A stub upstream with a proxy in front of it, one pair per test module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.kuro import Kuro, model, write_config
+from tests.stub import StubUpstream
+
+
+@pytest.fixture(scope="module")
+def stub() -> Iterator[StubUpstream]:
+    with StubUpstream() as upstream:
+        yield upstream
+
+
+MODELS = [
+    model(
+        "primary",
+        capabilities={"casual_chat": 1.0, "code_generation": 0.9, "writing": 0.9},
+        fallback=["second"],
+    ),
+    model("second", capabilities={"casual_chat": 0.5, "code_generation": 0.5}, aliases=["spare"]),
+    model("third", capabilities={"casual_chat": 0.1}, context_window=200_000),
+    model("claude", provider="anthropic", capabilities={"writing": 0.3}, max_output_tokens=4096),
+]
+
+
+@pytest.fixture(scope="module")
+def kuro(stub: StubUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kuro]:
+    """Three models of one upstream, and a fourth that speaks Anthropic's dialect. No caller keys."""
+    config = write_config(
+        tmp_path_factory.mktemp("config"),
+        stub.url,
+        MODELS,
+        providers={"anthropic": {"dialect": "anthropic", "base_url": stub.url, "api_key": "sk-ant"}},
+        # Circuits of one test must not speak in the next.
+        proxy={"breaker": {"consecutive_failures": 1000, "min_results": 1000}},
+        routing={"cache": {"size": 0}, "sticky": {"size": 0}},
+    )
+    with Kuro(config) as proxy:
+        yield proxy
