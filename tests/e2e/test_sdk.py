@@ -145,9 +145,7 @@ def test_caller_headers_stay_here(kuro: Kuro, stub: StubUpstream) -> None:
     names = {name.lower() for name, _ in stub.last("primary").headers}
     assert not names & {"cookie", "x-session-id", "x-openwebui-user-email"}
     assert not [name for name in names if name.startswith("x-stainless")]
-    assert (
-        dict((n.lower(), v) for n, v in stub.last("primary").headers)["authorization"] == "Bearer sk-upstream"
-    )
+    assert {n.lower(): v for n, v in stub.last("primary").headers}["authorization"] == "Bearer sk-upstream"
 
 
 def test_a_named_model_by_its_alias(kuro: Kuro, stub: StubUpstream) -> None:

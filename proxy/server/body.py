@@ -1,0 +1,80 @@
+"""Reads a request's body whole, within its limits of size and time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from proxy.errors import ApiError, CallerLeftError
+from proxy.server.policy import LimitPolicy
+from proxy.server.types import Receive
+
+_JSON = ("application/json", "text/json")
+
+
+async def read_body(headers: Mapping[str, str], receive: Receive, limits: LimitPolicy) -> bytes:
+    """The body. Raises ApiError (408 too slow, 413 too large, 415 not JSON) and CallerLeftError."""
+    _check_type(headers)
+    declared = headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limits.max_body_bytes:
+        raise _too_large(limits)
+    try:
+        async with asyncio.timeout(limits.body_timeout):
+            return await _read(receive, limits)
+    except TimeoutError:
+        raise _too_slow(limits) from None
+
+
+async def _read(receive: Receive, limits: LimitPolicy) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise CallerLeftError
+        part = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+        if size > limits.max_body_bytes:
+            raise _too_large(limits)
+        more = message.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _check_type(headers: Mapping[str, str]) -> None:
+    given = headers.get("content-type", "application/json").lower()
+    kind = given.partition(";")[0].strip()
+    if kind not in _JSON and not kind.endswith("+json"):
+        raise ApiError(
+            415,
+            f"The body must be JSON: send `content-type: application/json` instead of {given[:100]!r}.",
+            code="unsupported_media_type",
+        )
+    coding = headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("", "identity"):
+        raise ApiError(
+            415,
+            f"A body with content-encoding {coding[:50]!r} is not read: send it as it is.",
+            code="unsupported_content_encoding",
+        )
+
+
+def _too_large(limits: LimitPolicy) -> ApiError:
+    # The rest of the body is not read, so the connection can't be used again.
+    return ApiError(
+        413,
+        f"The body is larger than {limits.max_body_bytes} bytes.",
+        code="request_too_large",
+        headers=(("connection", "close"),),
+    )
+
+
+def _too_slow(limits: LimitPolicy) -> ApiError:
+    return ApiError(
+        408,
+        f"The body did not arrive within {limits.body_timeout:g} s.",
+        type="timeout_error",
+        code="request_timeout",
+        headers=(("connection", "close"),),
+    )
