@@ -1,0 +1,112 @@
+"""Whatever goes wrong on a plain route, said in OpenAI's shape and nothing else.
+
+ApiError        as it is
+HTTPException   litestar's own refusals (404, 405, 413, ...), by the table
+Exception       500, a generic message; the traceback goes to the log only
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
+
+from proxy.errors import ApiError
+from proxy.server.stamp import id_of
+from proxy.wire.reply import error_body
+
+_log = logging.getLogger(__name__)
+
+_CODES = {
+    400: "invalid_request",
+    401: "invalid_api_key",
+    403: "forbidden",
+    404: "unknown_url",
+    405: "method_not_allowed",
+    413: "request_too_large",
+    415: "unsupported_media_type",
+    429: "rate_limit_exceeded",
+}
+"""Status of litestar's refusal -> our code."""
+
+_PATH_LIMIT = 200
+"""Characters of a path that are said back."""
+
+_BODY = "data"
+"""litestar's name for the whole body."""
+
+AnyRequest = Request[Any, Any, Any]
+
+
+def answer(error: ApiError) -> Response[bytes]:
+    """The response that carries this error."""
+    return Response(
+        error_body(error),
+        status_code=error.status,
+        headers=dict(error.headers),
+        media_type="application/json",
+    )
+
+
+def _api_error(_: AnyRequest, error: ApiError) -> Response[bytes]:
+    return answer(error)
+
+
+def _http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
+    status = error.status_code
+    if status >= 500:
+        return _crash(request, error)
+    message, param = _said(request, error)
+    headers = tuple((error.headers or {}).items())
+    return answer(
+        ApiError(status, message, code=_CODES.get(status, "invalid_request"), param=param, headers=headers)
+    )
+
+
+def _said(request: AnyRequest, error: HTTPException) -> tuple[str, str | None]:
+    """The message, and the field that it is about when litestar's validation names one."""
+    method, path = request.scope["method"], request.scope["path"][:_PATH_LIMIT]
+    if error.status_code == 404:
+        return f"Unknown URL: {method} {path}.", None
+    if error.status_code == 405:
+        return f"{path} does not take {method}.", None
+    if isinstance(error.extra, list) and error.extra and isinstance(error.extra[0], dict):
+        return _invalid(error.extra[0])
+    return error.detail, None
+
+
+def _invalid(mistake: dict[str, Any]) -> tuple[str, str | None]:
+    key, message = mistake.get("key"), str(mistake.get("message"))
+    if message == f"'{key}'":  # litestar's way to say that there was none
+        message = "It is missing"
+    return (f"The body is not as it should be: {message}.", None) if key == _BODY else (f"{message}.", key)
+
+
+def not_json(_: AnyRequest, error: Exception) -> Response[bytes]:
+    """For routes with a body: two ways in which bytes can fail to be JSON that litestar doesn't expect."""
+    reason = "it is nested too deep" if isinstance(error, RecursionError) else "it is not valid UTF-8"
+    return answer(ApiError(400, f"The body is not JSON that can be read: {reason}.", code="invalid_json"))
+
+
+def _crash(request: AnyRequest, error: Exception) -> Response[bytes]:
+    name = id_of(request.scope)
+    _log.error("request %s failed", name, exc_info=error)
+    return answer(
+        ApiError(
+            500,
+            f"Something went wrong here. The log says more under request id {name}.",
+            type="server_error",
+            code="internal_error",
+        )
+    )
+
+
+EXCEPTION_HANDLERS: ExceptionHandlersMap = {
+    ApiError: _api_error,
+    HTTPException: _http_error,
+    Exception: _crash,
+}
+"""litestar takes the nearest class: without the second row, the third would turn its 404 into 500."""

@@ -1,0 +1,50 @@
+"""What the plain routes need of the rest of the house, handed to them by `app`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from msgspec import Struct
+
+from proxy.server.auth import Keyring
+from proxy.server.policy import AccessPolicy
+from proxy.types import Model
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+class Services(Struct):
+    """Values and callables in force now. A reload assigns the values anew; open requests don't mind."""
+
+    access: AccessPolicy
+    keyring: Keyring
+    admin: Keyring
+    models: Callable[[], Sequence[Model]]
+    """Those that are ready, in the registry's order."""
+    profiles: Callable[[], Sequence[str]]
+    """What may follow `auto:`, in the order in which it is shown."""
+    circuits: Callable[[], Mapping[str, Any]]
+    """Model id -> its circuit, as a value that can be shown."""
+    observed: Callable[[], Mapping[str, Any]]
+    """Model id -> its statistics, likewise."""
+    open_circuit: Callable[[str], object]
+    close_circuit: Callable[[str], object]
+    reset_circuit: Callable[[str], object]
+    metrics: Callable[[], tuple[bytes, str]]
+    """The exposition and its content type."""
+    draining: Callable[[], bool]
+    started: int
+    """Unix time, whole seconds."""
+
+
+def services(connection: Connection) -> Services:
+    """The services of the site that this connection came to."""
+    found: Services = connection.app.state["services"]
+    return found
+
+
+def caller_headers(scope: Mapping[str, Any]) -> dict[str, str]:
+    """The request's headers by lower-case name; of a repeated one, the last."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}

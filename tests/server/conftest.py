@@ -1,0 +1,84 @@
+"""A site with three models, two keys and a house of plain values behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from litestar.testing import TestClient
+
+from proxy.server.auth import Keyring
+from proxy.server.policy import AccessKey, AccessPolicy
+from proxy.server.site import create_site
+from proxy.server.state import Services
+from proxy.types import Model, Need, Price
+
+KEY = {"authorization": "Bearer sk-alice"}
+ADMIN = {"x-admin-key": "sk-admin"}
+PAGE = "https://chat.example"
+
+MODELS = (
+    Model(
+        id="groq/llama-3.3-70b",
+        provider="groq",
+        upstream_model="llama-3.3-70b-versatile",
+        aliases=("llama",),
+        supports=frozenset({Need.TOOLS}),
+        context_window=131072,
+        price=Price(0.59, 0.79),
+    ),
+    Model(
+        id="claude",
+        provider="anthropic",
+        upstream_model="claude-x",
+        supports=frozenset({Need.VISION, Need.TOOLS}),
+        context_window=200_000,
+        price=Price(3, 15, cached_input=0.3),
+    ),
+    Model(id="local", provider="ollama", upstream_model="qwen", context_window=32768),
+)
+
+
+class World:
+    """The parts that a test changes."""
+
+    def __init__(self) -> None:
+        self.models: tuple[Model, ...] = MODELS
+        self.circuits: dict[str, Any] = {"claude": {"state": "closed"}}
+        self.is_draining = False
+        self.commands: list[tuple[str, str]] = []
+        self.chats: list[str] = []
+        self.services = Services(
+            access=AccessPolicy(cors_origins=(PAGE,)),
+            keyring=Keyring([AccessKey("alice", "sk-alice"), AccessKey("bob", "sk-bob")]),
+            admin=Keyring([AccessKey("admin", "sk-admin")]),
+            models=lambda: self.models,
+            profiles=lambda: ("cheap", "fast"),
+            circuits=lambda: self.circuits,
+            observed=lambda: {"claude": {"success": 0.99}},
+            open_circuit=lambda model: self.commands.append(("open", model)),
+            close_circuit=lambda model: self.commands.append(("close", model)),
+            reset_circuit=lambda model: self.commands.append(("reset", model)),
+            metrics=lambda: (b"llm_requests_total 1.0\n", "text/plain; version=1.0.0; charset=utf-8"),
+            draining=lambda: self.is_draining,
+            started=1_700_000_000,
+        )
+
+    async def chat(self, scope: Any, receive: Any, send: Any) -> None:
+        """Stands for the hot route."""
+        self.chats.append(scope["path"])
+        head = [(b"x-request-id", b"from-the-hot-route"), (b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def client(world: World) -> Iterator[TestClient[Any]]:
+    with TestClient(create_site(world.services, world.chat)) as client:
+        yield client
