@@ -23,7 +23,7 @@ from msgspec import Struct
 _DEPTH = 6
 """Layers that are looked into."""
 
-_INNER = ("error", "detail", "details", "errors", "metadata", "raw", "innererror", "inner_error")
+_INNER = ("error", "x_groq", "choices", "detail", "details", "errors", "metadata", "raw", "innererror")
 _MESSAGE = ("message", "error", "detail", "msg", "error_message", "error_description", "raw", "title")
 _CODES = ("code", "type", "status", "reason", "error_type", "error_code", "__type")
 _STATUSES = ("code", "status", "status_code", "statusCode", "error_code")

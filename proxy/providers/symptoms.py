@@ -172,7 +172,7 @@ BY_WORDS: tuple[Symptom, ...] = (
     _symptom(
         _K.OVERLOADED,
         "500 502 503 504",
-        r"(?:over|at|no|insufficient|out of) capacity",
+        r"(?:over|at|no|insufficient|out of)[ _]capacity",
         r"high (?:demand|load)",
     ),
     _symptom(

@@ -290,7 +290,7 @@ OPENAI = [
         "Hi",
         finish=None,
         model="m-1",
-        failure=FailureKind.SERVER_ERROR,
+        failure=FailureKind.OVERLOADED,
         data=said("Hi", finish=None),
     ),
     Recording(

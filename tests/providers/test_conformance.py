@@ -11,13 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionChunk
 
-from proxy.providers import CODECS
+from proxy import providers
+from proxy.providers.anthropic import AnthropicCodec
 from proxy.types import ChatRequest, Chunk, Model, Provider
 from proxy.wire import sse
 from tests.providers.recorded_anthropic import ANTHROPIC
 from tests.providers.recorded_openai import DONE, OPENAI
 from tests.providers.recording import Recording
 
+CODECS = providers.CODECS | {"anthropic": AnthropicCodec(now=lambda: 1_700_000_000.5)}
+"""The table, with a clock that stands."""
 RECORDINGS = {"openai": OPENAI, "anthropic": ANTHROPIC}
 
 CASES = [
