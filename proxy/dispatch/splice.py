@@ -62,12 +62,12 @@ class Seam:
 
     def feed(self, data: bytes) -> Chunk:
         """What `data` adds to the text that the caller has."""
-        if not self._expected:
-            return self._decoder.feed(data)
         try:
             block = self._reader.feed(data)
         except UpstreamError as error:
             return Chunk(failure=error.failure)
+        if not self._expected:
+            return self._decoder.feed(block) if block else Chunk()
         return self._seamed([self._decoder.feed(event.raw) for event in sse.events(block)])
 
     def close(self) -> Chunk:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 
-from proxy.errors import ApiError
-from proxy.server.chat import PATH, ChatRoute, refuse
+from proxy.server.chat import PATH, ChatRoute
 from proxy.server.types import App, Receive, Scope, Send
 
 
@@ -24,21 +23,12 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection event of ASGI: a request, or the process's lifespan."""
         kind = scope["type"]
-        if kind == "http" and scope["path"] == PATH:
-            await self._hot(scope, receive, send)
+        if kind == "http" and scope["path"] == PATH and scope["method"] == "POST":
+            await self._chat(scope, receive, send)
         elif kind == "lifespan":
             await self._lifespan(receive, send)
         else:
             await self._site(scope, receive, send)
-
-    async def _hot(self, scope: Scope, receive: Receive, send: Send) -> None:
-        method = scope["method"]
-        if method == "POST":
-            await self._chat(scope, receive, send)
-        elif method == "OPTIONS":
-            await self._site(scope, receive, send)
-        else:
-            await refuse(send, _not_allowed(method), [])
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -51,12 +41,3 @@ class Front:
         await receive()
         await self._running.__aexit__(None, None, None)
         await send({"type": "lifespan.shutdown.complete"})
-
-
-def _not_allowed(method: str) -> ApiError:
-    return ApiError(
-        405,
-        f"{PATH} takes POST, not {method}.",
-        code="method_not_allowed",
-        headers=(("allow", "POST, OPTIONS"),),
-    )

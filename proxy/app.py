@@ -1,0 +1,256 @@
+"""The composition root: from Settings to a running proxy. Knows every room; holds no rule of its own.
+
+Settings --build--> House (router, executor)   made anew for each configuration
+                    Engine                     what outlives one: circuits, statistics, memory, sinks
+                    Front                      the ASGI application that uvicorn runs
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from random import random
+from typing import Any
+
+import msgspec
+import uvicorn
+
+from proxy.dispatch.backoff import RetryBudget
+from proxy.dispatch.breaker import Breakers
+from proxy.dispatch.executor import Executor
+from proxy.dispatch.lane import Lane, Upstream, lane
+from proxy.dispatch.simulated import SimulatedUpstream
+from proxy.dispatch.stats import Stats
+from proxy.dispatch.transport import open_upstream
+from proxy.gateway import Gateway, House
+from proxy.providers import CODECS
+from proxy.routing.classify import Classifier
+from proxy.routing.explain import decide
+from proxy.routing.policy import StreamRecovery
+from proxy.routing.router import Router, new_memory
+from proxy.routing.tokens import estimate
+from proxy.server.asgi import Front
+from proxy.server.auth import Keyring, admin_keyring, check_listen
+from proxy.server.chat import ChatRoute
+from proxy.server.site import create_site
+from proxy.server.state import Services
+from proxy.settings import Settings
+from proxy.telemetry import logs
+from proxy.telemetry.calls import Recorder
+from proxy.telemetry.logs import CallLog
+from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.traces import open_traces
+from proxy.types import Provider
+from proxy.wire.chat import parse
+
+logger = logging.getLogger("kuro")
+
+SIMULATED = "simulated"
+
+
+class Engine:
+    """One process's proxy: whatever lives as long as it does, and the house of the configuration in force."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = time.monotonic
+        self.started = int(time.time())
+        self.draining = False
+        self.breakers = Breakers(settings.breaker, self.clock, random, _tell_transition)
+        self.stats = Stats(settings.stats, self.clock)
+        self.budget = RetryBudget(settings.retries, self.clock)
+        self.memory = new_memory(settings.routing, self.clock)
+        self.upstreams = {name: _upstream(provider) for name, provider in settings.providers.items()}
+        self.metrics = Metrics(settings.models, self.breakers.snapshot)
+        self.recorder = Recorder(
+            settings.records, [CallLog(settings.log), self.metrics, *open_traces(settings.trace)]
+        )
+        self.gateway = Gateway(self._house(settings), self.recorder.emit, self.clock, time.time)
+
+    def front(self) -> Front:
+        """The ASGI application."""
+        settings = self.settings
+        keyring = Keyring(settings.access.keys)
+        admin, made = admin_keyring(settings.access)
+        if made is not None:
+            logger.warning("no admin_key is set: this one is good until the process ends: %s", made)
+        chat = ChatRoute(self.gateway, keyring, settings.access, settings.limits)
+        return Front(chat, create_site(self._services(keyring, admin), chat), self._running())
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncIterator[None]:
+        async with self.recorder:
+            try:
+                yield
+            finally:
+                for upstream in self.upstreams.values():
+                    await upstream.aclose()
+
+    def _house(self, settings: Settings) -> House:
+        return House(
+            epoch=settings.epoch,
+            router=_router(settings, self),
+            executor=self._executor(settings),
+            judge=settings.routing.judge,
+            judge_intents=tuple(settings.intents.intents),
+            deadline=settings.timeouts.total,
+        )
+
+    def _executor(self, settings: Settings) -> Executor:
+        return Executor(
+            lanes={model.id: self._lane(settings, model.id) for model in settings.models},
+            breakers=self.breakers,
+            observe=self.stats.observe,
+            policy=settings.retries,
+            budget=self.budget,
+            clock=self.clock,
+            random=random,
+            estimate=estimate,
+            content_filter_fallback=settings.routing.content_filter_fallback,
+            splices=settings.routing.stream_recovery is StreamRecovery.SPLICE,
+        )
+
+    def _lane(self, settings: Settings, model_id: str) -> Lane:
+        model = next(model for model in settings.models if model.id == model_id)
+        provider = settings.providers[model.provider]
+        # The simulated models speak OpenAI's dialect; only their way upstream differs.
+        dialect = "openai" if provider.dialect == SIMULATED else provider.dialect
+        return lane(model, provider, CODECS[dialect], self.upstreams[provider.name])
+
+    def _services(self, keyring: Keyring, admin: Keyring) -> Services:
+        return Services(
+            access=self.settings.access,
+            keyring=keyring,
+            admin=admin,
+            models=lambda: self.settings.models,
+            profiles=lambda: tuple(self.settings.routing.profiles),
+            circuits=self.breakers.snapshot,
+            observed=self.stats.snapshot,
+            open_circuit=self.breakers.force_open,
+            close_circuit=self.breakers.force_close,
+            reset_circuit=self.breakers.reset,
+            metrics=self._exposition,
+            draining=lambda: self.draining,
+            started=self.started,
+        )
+
+    def _exposition(self) -> tuple[bytes, str]:
+        self.recorder.flush()
+        return self.metrics.render()
+
+
+def serve(
+    source: Callable[[], Settings],
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    workers: int | None = None,
+    log_level: str | None = None,
+) -> int:
+    """Runs the proxy until it is told to stop; the process's exit code. Raises ConfigError.
+
+    `source` must be picklable when there is more than one worker: each loads the settings for itself.
+    """
+    settings = source()
+    policy = settings.server
+    host = host or policy.host
+    check_listen(host, settings.access)
+    logs.configure(settings.log, log_level)
+    config = uvicorn.Config(
+        partial(create, source, log_level),
+        factory=True,
+        host=host,
+        port=policy.port if port is None else port,
+        workers=workers or policy.workers,
+        http="httptools",
+        ws="none",
+        loop="uvloop",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=int(policy.keep_alive),
+        timeout_graceful_shutdown=int(policy.drain_timeout),
+    )
+    listening = config.bind_socket()
+    _announce(settings, listening)
+    server = uvicorn.Server(config)
+    if config.workers > 1:
+        from uvicorn.supervisors import Multiprocess
+
+        Multiprocess(config, target=server.run, sockets=[listening]).run()
+    else:
+        server.run(sockets=[listening])
+    return 0
+
+
+def create(source: Callable[[], Settings], log_level: str | None = None) -> Front:
+    """One worker's application."""
+    settings = source()
+    logs.configure(settings.log, log_level)
+    return Engine(settings).front()
+
+
+def explainer(settings: Settings) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """What `kuro explain` asks for each row: a chat body, or `{"prompt": ...}`. Raises ApiError."""
+    router = _router(settings, None).apart()
+
+    def explain(row: Mapping[str, Any]) -> dict[str, Any]:
+        return decide(router, parse(msgspec.json.encode(_body(row))))
+
+    return explain
+
+
+def _body(row: Mapping[str, Any]) -> dict[str, Any]:
+    body = {"model": "auto", **row}
+    if "prompt" in body and "messages" not in body:
+        body["messages"] = [{"role": "user", "content": body.pop("prompt")}]
+    return body
+
+
+def _router(settings: Settings, engine: Engine | None) -> Router:
+    """The router; without an engine, one that takes every model for healthy and has seen nothing."""
+    lexicon = settings.intents
+    return Router(
+        settings.routing,
+        settings.models,
+        [(name, spec.description) for name, spec in lexicon.intents.items()],
+        Classifier(lexicon).classify,
+        engine.memory if engine else new_memory(settings.routing, time.monotonic),
+        engine.breakers.available if engine else lambda _: True,
+        engine.stats.view if engine else lambda _: None,
+        {name: spec.needs for name, spec in lexicon.intents.items()},
+    )
+
+
+def _upstream(provider: Provider) -> Upstream:
+    return SimulatedUpstream(time.time) if provider.dialect == SIMULATED else open_upstream(provider)
+
+
+def _announce(settings: Settings, listening: socket.socket) -> None:
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    url = f"http://{shown}:{port}"
+    logger.info(
+        "Kuro is listening on %s with %d models",
+        url,
+        len(settings.models),
+        extra={"event": "listening", "url": url},
+    )
+    for warning in settings.warnings:
+        logger.warning("%s", warning)
+    if settings.simulated:
+        logger.warning(
+            "No provider has a key: answers are SIMULATED. Set GROQ_API_KEY or another, see `kuro check`."
+        )
+
+
+def _tell_transition(model: str, old: object, new: object, reason: str) -> None:
+    logger.warning(
+        "circuit of %s: %s -> %s (%s)", model, old, new, reason, extra={"event": "circuit", "model": model}
+    )
