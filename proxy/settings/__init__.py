@@ -1,0 +1,206 @@
+"""config/*.yml -> Settings, or every problem of all four files at once.
+
+    model_registry.yml   providers and models      registry.py
+    intents.yml          what is asked for         (the struct's own shape)
+    routing.yml          how a model is chosen     routing.py
+    proxy.yml            the server around it      service.py
+
+    file --document--> plain values --reader--> structs --assemble--> Settings
+
+This package alone reads YAML and the environment that it is handed; the rooms get the frozen values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from proxy.dispatch.policy import BreakerPolicy, RetryPolicy, StatsPolicy
+from proxy.errors import ConfigError
+from proxy.providers import CODECS
+from proxy.routing.classify import Classifier
+from proxy.routing.lexicon import Lexicon
+from proxy.routing.policy import RoutingPolicy
+from proxy.server.policy import AccessPolicy, LimitPolicy, ServerPolicy
+from proxy.settings import registry, routing, service
+from proxy.settings.document import parse
+from proxy.settings.entries import RegistryFile
+from proxy.settings.ranges import RANGES
+from proxy.settings.reader import Reader
+from proxy.settings.registry_checks import SIMULATED
+from proxy.telemetry.policy import LogPolicy, RecordPolicy, TracePolicy
+from proxy.types import Model, Provider, Timeouts
+
+__all__ = ["FILES", "Settings", "default_directory", "load"]
+
+REGISTRY, INTENTS, ROUTING, PROXY = FILES = (
+    "model_registry.yml",
+    "intents.yml",
+    "routing.yml",
+    "proxy.yml",
+)
+"""The files of a configuration. Only the registry must be there."""
+
+
+class Settings(Struct, frozen=True):
+    """Everything that an operator sets, checked. Holds secrets: its repr shows none."""
+
+    providers: dict[str, Provider]
+    """Those with a ready model, by name."""
+    models: tuple[Model, ...]
+    """The ready ones, in the registry's order."""
+    left_out: tuple[tuple[str, str], ...]
+    """(model id, why it isn't ready), such as `set GROQ_API_KEY`."""
+    warnings: tuple[str, ...]
+    """What works, but may not be what was meant."""
+    intents: Lexicon
+    routing: RoutingPolicy
+    timeouts: Timeouts
+    """Those of a model that sets none; `total` is also a call's deadline."""
+    retries: RetryPolicy
+    breaker: BreakerPolicy
+    stats: StatsPolicy
+    server: ServerPolicy
+    access: AccessPolicy
+    limits: LimitPolicy
+    log: LogPolicy
+    records: RecordPolicy
+    trace: TracePolicy
+    epoch: str
+    """Changes with whatever decides about calls, and only then. No secret goes into it."""
+
+    @property
+    def simulated(self) -> bool:
+        """No real model is ready: answers are made up."""
+        return any(provider.dialect == SIMULATED for provider in self.providers.values())
+
+    def __repr__(self) -> str:
+        return f"Settings(epoch={self.epoch!r}, models={[model.id for model in self.models]!r})"
+
+
+def load(directory: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Reads a directory, or the configuration that the package carries.
+
+    Raises ConfigError with all problems of all files, a line each.
+    """
+    problems: list[str] = []
+    place = default_directory() if directory is None else directory
+    files = _Files(place, place.name if directory is None else str(directory), environ, problems)
+    lexicon = files.reader(INTENTS).struct(files.document(INTENTS), Lexicon)
+    proxy_file = service.assemble(files.document(PROXY), files.reader(PROXY))
+    models = registry.assemble(
+        files.reader(REGISTRY).struct(files.document(REGISTRY), RegistryFile),
+        files.reader(REGISTRY),
+        (*CODECS, SIMULATED),
+        lexicon.intents,
+        proxy_file.timeouts,
+    )
+    known = routing.Known(models.names, {model.id for model in models.models}, lexicon.intents)
+    policy, warnings = routing.assemble(files.document(ROUTING), files.reader(ROUTING), known)
+    if not problems:
+        problems += _misread(lexicon, files.label(INTENTS))
+    if problems:
+        raise ConfigError(problems)
+    return _settings(models, lexicon, policy, proxy_file, (*warnings, *files.strays()))
+
+
+def default_directory(package: Path = Path(__file__).parents[1]) -> Path:
+    """The configuration carried by a wheel, else the one beside the package in a checkout."""
+    carried = package / "_config"
+    return carried if carried.is_dir() else package.parent / "config"
+
+
+class _Files:
+    """The four files: what they hold, and a reader for each that names it in its problems."""
+
+    def __init__(self, place: Path, label: str, environ: Mapping[str, str], problems: list[str]) -> None:
+        self._place = place
+        self._label = label
+        self._environ = environ
+        self._problems = problems
+
+    def label(self, name: str) -> str:
+        return f"{self._label}/{name}"
+
+    def reader(self, name: str) -> Reader:
+        return Reader(self.label(name), self._environ, self._problems, RANGES)
+
+    def document(self, name: str) -> Any:
+        """The file's values; None when it is empty, missing but optional, or unreadable (reported)."""
+        path, report = self._place / name, self.reader(name).problem
+        if name == INTENTS and not path.exists():
+            path = default_directory() / name
+        try:
+            return parse(path.read_text("utf-8-sig"), report)
+        except FileNotFoundError:
+            if name == REGISTRY:
+                report("", f"is missing: `kuro init {self._label}` writes one to start from")
+        except UnicodeDecodeError as error:
+            report("", f"is not UTF-8 at byte {error.start}: save it as UTF-8")
+        except OSError as error:
+            report("", f"cannot be read: {error.strerror}")
+        return None
+
+    def strays(self) -> list[str]:
+        """Files that look like one of ours, misnamed."""
+        found = []
+        for path in sorted(self._place.glob("*.y*ml")):
+            near = get_close_matches(path.name, FILES, n=1, cutoff=0.75)
+            if path.name not in FILES and near:
+                found.append(f"{self.label(path.name)} is not read (did you mean {near[0]!r}?)")
+        return found
+
+
+def _misread(lexicon: Lexicon, label: str) -> tuple[str, ...]:
+    try:
+        Classifier(lexicon, label)
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
+def _settings(
+    models: registry.Registry,
+    lexicon: Lexicon,
+    policy: RoutingPolicy,
+    proxy_file: service.Service,
+    warnings: tuple[str, ...],
+) -> Settings:
+    file = proxy_file.file
+    if not models.models:
+        warnings = (*warnings, "no model is ready: every call is refused")
+    return Settings(
+        providers=models.providers,
+        models=models.models,
+        left_out=models.left_out,
+        warnings=warnings,
+        intents=lexicon,
+        routing=policy,
+        timeouts=proxy_file.timeouts,
+        retries=file.retries,
+        breaker=file.breaker,
+        stats=file.stats,
+        server=file.listen,
+        access=proxy_file.access,
+        limits=file.limits,
+        log=file.telemetry.log,
+        records=file.telemetry.records,
+        trace=file.telemetry.trace,
+        epoch=_epoch(models, lexicon, policy, file.retries),
+    )
+
+
+def _epoch(models: registry.Registry, lexicon: Lexicon, policy: RoutingPolicy, retries: RetryPolicy) -> str:
+    public = [
+        replace(provider, api_key=None, headers=dict.fromkeys(provider.headers, ""))
+        for provider in models.providers.values()
+    ]
+    effective = msgspec.json.encode([public, models.models, lexicon, policy, retries], order="deterministic")
+    return blake2b(effective, digest_size=6).hexdigest()

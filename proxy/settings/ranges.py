@@ -1,0 +1,68 @@
+"""What the numbers of each struct may be. A field that isn't listed takes 0 and everything above."""
+
+from __future__ import annotations
+
+from math import inf
+
+from proxy.dispatch.policy import BreakerPolicy, RetryPolicy, StatsPolicy
+from proxy.routing.lexicon import Fact, IntentSpec, Pattern
+from proxy.routing.policy import CachePolicy, Condition, JudgePolicy, StickyPolicy, Weights
+from proxy.server.policy import LimitPolicy, ServerPolicy
+from proxy.settings.entries import ModelEntry, ProviderEntry, TimeoutsEntry
+from proxy.settings.reader import Range, Ranges
+from proxy.telemetry.policy import RecordPolicy, TracePolicy
+from proxy.types import Priors
+
+_SHARE = Range(0, 1)
+_POSITIVE = Range(0, above=True)
+_COUNT = Range(1)
+_ANY = Range(-inf)
+
+RANGES: Ranges = {
+    **{(TimeoutsEntry, name): _POSITIVE for name in ("connect", "first_token", "idle", "total")},
+    (ProviderEntry, "max_connections"): _COUNT,
+    (ModelEntry, "capabilities"): _SHARE,
+    (ModelEntry, "context_window"): _COUNT,
+    (ModelEntry, "max_output_tokens"): _COUNT,
+    (Priors, "quality"): _SHARE,
+    (Priors, "latency"): _SHARE,
+    **{(Weights, name): Range(0, 10) for name in Weights.__struct_fields__},
+    (Condition, "min_confidence"): _SHARE,
+    (Condition, "min_difficulty"): _SHARE,
+    (Condition, "max_difficulty"): _SHARE,
+    (CachePolicy, "ttl"): _POSITIVE,
+    (StickyPolicy, "ttl"): _POSITIVE,
+    (JudgePolicy, "timeout"): _POSITIVE,
+    (JudgePolicy, "max_confidence"): _SHARE,
+    (JudgePolicy, "cache_ttl"): _POSITIVE,
+    (Pattern, "weight"): _ANY,
+    (Fact, "weight"): _ANY,
+    (Fact, "over"): _ANY,
+    (Fact, "under"): _ANY,
+    (IntentSpec, "prior"): _ANY,
+    (IntentSpec, "difficulty"): _SHARE,
+    (ServerPolicy, "port"): Range(0, 65535),
+    (ServerPolicy, "workers"): _COUNT,
+    (LimitPolicy, "max_body_bytes"): _COUNT,
+    (LimitPolicy, "body_timeout"): _POSITIVE,
+    (LimitPolicy, "max_in_flight"): _COUNT,
+    (BreakerPolicy, "consecutive_failures"): _COUNT,
+    (BreakerPolicy, "failure_ratio"): Range(0, 1, above=True),
+    (BreakerPolicy, "min_results"): _COUNT,
+    (BreakerPolicy, "window"): _POSITIVE,
+    (BreakerPolicy, "open_for"): _POSITIVE,
+    (BreakerPolicy, "open_cap"): _POSITIVE,
+    (BreakerPolicy, "open_jitter"): _SHARE,
+    (BreakerPolicy, "forget_after"): _POSITIVE,
+    (BreakerPolicy, "successes_to_close"): _COUNT,
+    (BreakerPolicy, "probe_lease"): _POSITIVE,
+    (BreakerPolicy, "auth_open_for"): _POSITIVE,
+    (BreakerPolicy, "quota_open_for"): _POSITIVE,
+    (RetryPolicy, "max_models"): _COUNT,
+    (RetryPolicy, "budget_window"): _POSITIVE,
+    (StatsPolicy, "half_life"): _POSITIVE,
+    (RecordPolicy, "interval"): _POSITIVE,
+    (RecordPolicy, "batch"): _COUNT,
+    (RecordPolicy, "limit"): _COUNT,
+    (TracePolicy, "ratio"): _SHARE,
+}

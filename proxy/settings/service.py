@@ -1,0 +1,129 @@
+"""proxy.yml -> where to listen, who may call and how much, how failures are met, where records go."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from msgspec import Struct
+
+from proxy.dispatch.policy import BreakerPolicy, RetryPolicy, StatsPolicy
+from proxy.server.policy import AccessKey, AccessPolicy, LimitPolicy, ServerPolicy
+from proxy.settings.entries import TimeoutsEntry
+from proxy.settings.reader import Reader, shown
+from proxy.settings.reference import Reference, unset
+from proxy.settings.registry_checks import NAME, NAME_RULE, TOKEN, TOKEN_RULE, check_timeouts, wrong_url
+from proxy.telemetry.policy import LogPolicy, RecordPolicy, TracePolicy
+from proxy.types import Timeouts
+
+
+class KeyEntry(Struct, frozen=True):
+    """An item of `keys`. One whose variable has an empty default, `${NAME:-}`, may stay unset."""
+
+    name: str
+    key: Reference
+
+
+class TelemetryEntry(Struct, frozen=True):
+    """Where records, messages and spans go."""
+
+    log: LogPolicy = LogPolicy()
+    records: RecordPolicy = RecordPolicy()
+    trace: TracePolicy = TracePolicy()
+
+
+class ProxyFile(Struct, frozen=True):
+    """The whole file."""
+
+    listen: ServerPolicy = ServerPolicy()
+    keys: tuple[KeyEntry, ...] = ()
+    admin_key: str | None = None
+    cors_origins: tuple[str, ...] = ()
+    metrics_need_key: bool = False
+    limits: LimitPolicy = LimitPolicy()
+    timeouts: TimeoutsEntry = TimeoutsEntry()
+    retries: RetryPolicy = RetryPolicy()
+    breaker: BreakerPolicy = BreakerPolicy()
+    stats: StatsPolicy = StatsPolicy()
+    telemetry: TelemetryEntry = TelemetryEntry()
+
+
+class Service(Struct, frozen=True):
+    """What the file comes to."""
+
+    file: ProxyFile
+    access: AccessPolicy
+    timeouts: Timeouts
+
+
+def assemble(document: Any, reader: Reader) -> Service:
+    """Reads and checks the whole file."""
+    file = reader.struct(document, ProxyFile)
+    check_timeouts(file.timeouts, Timeouts(), "timeouts", reader)
+    _check_order(file.breaker.open_for, file.breaker.open_cap, "breaker.open_for", "open_cap", reader)
+    _check_order(file.retries.base_delay, file.retries.max_delay, "retries.base_delay", "max_delay", reader)
+    _check_origins(file.cors_origins, reader)
+    _check_trace(file.telemetry.trace, reader)
+    access = AccessPolicy(
+        keys=_keys(file.keys, reader),
+        admin_key=_admin_key(file.admin_key, reader),
+        cors_origins=file.cors_origins,
+        metrics_need_key=file.metrics_need_key,
+    )
+    return Service(file, access, file.timeouts.over(Timeouts()))
+
+
+def _keys(entries: tuple[KeyEntry, ...], reader: Reader) -> tuple[AccessKey, ...]:
+    keys: list[AccessKey] = []
+    for i, entry in enumerate(entries):
+        at = f"keys[{i}]"
+        wrong = _wrong_key(entry.key)
+        if entry.name and not NAME.fullmatch(entry.name):
+            reader.problem(f"{at}.name", f"{shown(entry.name)} {NAME_RULE}")
+        if any(entry.name == other.name for other in keys):
+            reader.problem(f"{at}.name", f"{entry.name!r} stands twice: rename one")
+        if wrong:
+            reader.problem(f"{at}.key", wrong)
+        elif any(entry.key.text == other.key for other in keys):
+            reader.problem(f"{at}.key", "is the same as an earlier one: give each name a key of its own")
+        elif entry.key.text:
+            keys.append(AccessKey(entry.name, entry.key.text))
+    return tuple(keys)
+
+
+def _wrong_key(key: Reference) -> str:
+    if key.missing:
+        # Left out in silence it would open the house that it was meant to lock.
+        names = " and ".join(key.missing)
+        return f"{names} is not set in the environment: {unset(key.missing)}, or remove the entry"
+    if not key.text and not key.names:
+        return "is empty: write a key, or remove the entry"
+    return "" if TOKEN.fullmatch(key.text) else TOKEN_RULE
+
+
+def _admin_key(key: str | None, reader: Reader) -> str | None:
+    if key is not None and not TOKEN.fullmatch(key):
+        reader.problem("admin_key", TOKEN_RULE)
+    return key or None
+
+
+def _check_order(low: float, high: float, at: str, name: str, reader: Reader) -> None:
+    if low > high:
+        reader.problem(at, f"{low:g} is more than {name}, {high:g}: lower it")
+
+
+def _check_origins(origins: tuple[str, ...], reader: Reader) -> None:
+    for i, origin in enumerate(origins):
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            reader.problem(
+                f"cors_origins[{i}]", f"{shown(origin)} is no origin: write https://chat.example, or '*'"
+            )
+
+
+def _check_trace(trace: TracePolicy, reader: Reader) -> None:
+    wrong = wrong_url(trace.endpoint) if trace.endpoint else ""
+    if wrong:
+        reader.problem("telemetry.trace.endpoint", wrong)
+
+
+_ORIGIN = re.compile(r"https?://[^/?#\s@]+")
