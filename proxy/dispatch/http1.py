@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from enum import StrEnum
 from math import inf
 from select import POLLIN, poll
 from typing import Any, Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
-from msgspec import Struct
+
+from proxy.dispatch.response import Response
+from proxy.dispatch.trouble import Http1Error, Trouble, Waits
 
 HEAD_LIMIT = 64 * 1024
 """Bytes that may come without a byte of body: head, 1xx, trailers. Counted per read of up to SLICE."""
@@ -33,52 +34,6 @@ SLICE = 16 * 1024
 """Bytes that the parser gets at once before the head is complete."""
 SMALL_BODY = 64 * 1024
 """Up to this size a request is written as one piece: a copy is cheaper than a second write."""
-
-
-class Trouble(StrEnum):
-    """What can go wrong between asking for a connection and the last byte."""
-
-    CONNECT = "connect"
-    """DNS, refused, unreachable, TLS."""
-    CONNECT_TIMEOUT = "connect_timeout"
-    LOCAL = "local"
-    """No file descriptor, port or buffer left on this machine."""
-    POOL_TIMEOUT = "pool_timeout"
-    WRITE_TIMEOUT = "write_timeout"
-    READ_TIMEOUT = "read_timeout"
-    DISCONNECTED = "disconnected"
-    """Closed before any byte of the response, on a connection that had served nothing before."""
-    STALE = "stale"
-    """The same on a connection that had: most likely it was closed while idle."""
-    TRUNCATED = "truncated"
-    """Closed in the middle of a response."""
-    RESET = "reset"
-    """Reset in the middle of a response."""
-    BAD_RESPONSE = "bad_response"
-    """Not HTTP/1.1, or more of it than is allowed."""
-    BAD_REQUEST = "bad_request"
-    """A head that can't be written: a line break or NUL inside it."""
-    CLOSED = "closed"
-    """Closed by ourselves while in use."""
-
-
-class Http1Error(Exception):
-    """A request that got no complete response. The text is short and names no host."""
-
-    def __init__(self, kind: Trouble, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
-class Waits(Struct, frozen=True):
-    """Seconds to wait, `math.inf` for ever: for a free connection, for a new one, for the peer to take more
-    of the request, for the head of the response (from when the request was written), for more of the body."""
-
-    pool: float = inf
-    connect: float = inf
-    write: float = inf
-    head: float = inf
-    read: float = inf
 
 
 class Owner(Protocol):
@@ -95,92 +50,6 @@ class Owner(Protocol):
 
     def gone(self, connection: Connection) -> None:
         """The transport has ended, too."""
-
-
-class Response:
-    """A response from its head on, filled by its connection and emptied by one reader."""
-
-    __slots__ = (
-        "_connection", "_error", "_parts", "_waiter", "complete", "deadline", "headers", "patience", "size",
-        "status",
-    )  # fmt: skip
-
-    def __init__(self, connection: Connection, patience: float) -> None:
-        self.status = 0
-        """0 until the head is complete."""
-        self.headers: list[tuple[bytes, bytes]] = []
-        """Lower-case names, in the order in which they came."""
-        self.complete = False
-        """Everything has come; there may be bytes left to read."""
-        self.size = 0
-        """Bytes waiting to be read."""
-        self.patience = patience
-        """Seconds that each wait may take."""
-        self.deadline = inf
-        """When the present wait ends; `inf` while nobody waits."""
-        self._parts: list[bytes] = []
-        self._connection: Connection | None = connection
-        self._waiter: asyncio.Future[None] | None = None
-        self._error: Http1Error | None = None
-
-    async def take(self) -> bytes:
-        """All bytes of the body that have come and weren't taken yet, at least one; none at the end.
-
-        Raises Http1Error once the bytes before the trouble have been taken.
-        """
-        while not self._parts:
-            if self.complete:
-                return b""
-            await self.wait()
-        parts = self._parts
-        self._parts = []
-        self.size = 0
-        if self._connection is not None:
-            self._connection.relax()
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    async def wait(self) -> None:
-        """Until something happens. Raises Http1Error when that is, or was, trouble."""
-        if self._error is not None:
-            raise self._error
-        owner = cast(Connection, self._connection).owner
-        self._waiter = owner.loop.create_future()
-        self.deadline = owner.clock() + self.patience
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            self.deadline = inf
-        if self._error is not None:
-            raise self._error
-
-    def abort(self) -> None:
-        """Closes the connection unless the response is complete. Idempotent."""
-        if self._connection is not None:
-            self._connection.fail(Trouble.CLOSED, "the response was not read to its end")
-
-    async def aclose(self) -> None:
-        """The same, for whoever awaits it."""
-        self.abort()
-
-    # What the connection does with it.
-
-    def append(self, data: bytes) -> None:
-        """More of the body."""
-        self._parts.append(data)
-        self.size += len(data)
-
-    def wake(self) -> None:
-        """The reader looks again."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def release(self, error: Http1Error | None = None) -> None:
-        """The connection is done with it: complete, or broken by `error`."""
-        self._connection = None
-        self.complete = error is None
-        self._error = error
-        self.wake()
 
 
 class Connection(asyncio.Protocol):
@@ -218,7 +87,7 @@ class Connection(asyncio.Protocol):
 
     def send(self, head: bytes, body: bytes, waits: Waits) -> Response:
         """Starts an exchange; the response is empty as yet. Never blocks: the transport buffers."""
-        self._response = response = Response(self, waits.head)
+        self._response = response = Response(self, waits.head, self.owner.loop, self.owner.clock)
         self._waits = waits
         self._fields = []
         self._framing = []

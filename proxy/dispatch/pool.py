@@ -21,16 +21,19 @@ from time import monotonic
 from msgspec import Struct
 
 from proxy.dispatch.dial import dial
-from proxy.dispatch.http1 import Connection, Http1Error, Response, Trouble, Waits
+from proxy.dispatch.http1 import Connection
+from proxy.dispatch.response import Response
+from proxy.dispatch.trouble import Http1Error, Trouble, Waits
 
 TICK = 0.05
 """Seconds; waits end up to this much late."""
 KEEP_ALIVE = 30.0
 """Seconds that an idle connection is kept, unless the upstream asks for less."""
 
-_LOCAL_ERRNOS = frozenset(
+LOCAL_ERRNOS = frozenset(
     (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EAGAIN)
 )
+"""Nothing is wrong with the upstream: this machine has no descriptor, buffer or port left."""
 
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (ssl.SSLCertVerificationError, "its certificate is not trusted"),
@@ -266,7 +269,7 @@ class Pool:
 
 def _unconnected(error: OSError | ValueError) -> Http1Error:
     number = error.errno if isinstance(error, OSError) else None
-    if number in _LOCAL_ERRNOS and not isinstance(error, socket.gaierror):
+    if number in LOCAL_ERRNOS and not isinstance(error, socket.gaierror):
         return Http1Error(Trouble.LOCAL, f"no connection could be made: {errno.errorcode[number or 0]}")
     reason = next(text for kind, text in _REASONS if isinstance(error, kind))
     return Http1Error(Trouble.CONNECT, f"could not connect: {reason}")

@@ -1,6 +1,6 @@
-"""The raw floor: what a relay costs in Python when it does nothing but relay. Everything else is measured by it.
+"""The raw floor: what a relay costs in Python when it only relays. Everything else is measured by it.
 
-    UPSTREAM=http://127.0.0.1:9000 uvicorn --http httptools --loop uvloop --no-access-log tests.bench.floor:app
+    UPSTREAM=http://127.0.0.1:9000 uvicorn --http httptools --no-access-log tests.bench.floor:app
 
 POST any path: the body goes to the same path upstream; status, content-type and body come back, each read as
 one send. No parsing, no logging, no limits.
@@ -12,8 +12,8 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
-from proxy.dispatch.http1 import Waits
 from proxy.dispatch.pool import Pool
+from proxy.dispatch.trouble import Waits
 
 _UPSTREAM = urlsplit(os.environ.get("UPSTREAM", "http://127.0.0.1:9000"))
 _POOL = Pool(_UPSTREAM.hostname or "127.0.0.1", _UPSTREAM.port or 80, limit=4096)
@@ -33,9 +33,11 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     try:
         headers = [field for field in response.headers if field[0] == b"content-type"]
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        while data := await response.take():
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        more = True
+        while more:
+            data = await response.take()
+            more = not response.complete or response.size > 0
+            await send({"type": "http.response.body", "body": data, "more_body": more})
     finally:
         response.abort()
 

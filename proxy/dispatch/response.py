@@ -1,0 +1,113 @@
+"""One response while it comes: its connection fills it, one reader empties it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from math import inf
+from typing import Protocol
+
+from proxy.dispatch.trouble import Http1Error, Trouble
+
+
+class Source(Protocol):
+    """Where a response comes from, until it is complete: a connection."""
+
+    def relax(self) -> None:
+        """The buffer was emptied: the upstream may go on."""
+
+    def fail(self, kind: Trouble, message: str) -> None:
+        """Closes the connection; whoever reads from it gets the error."""
+
+
+class Response:
+    """A response from its head on, filled by its connection and emptied by one reader."""
+
+    __slots__ = (
+        "_clock", "_error", "_loop", "_parts", "_source", "_waiter", "complete", "deadline", "headers",
+        "patience", "size", "status",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        source: Source,
+        patience: float,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+    ) -> None:
+        self.status = 0
+        """0 until the head is complete."""
+        self.headers: list[tuple[bytes, bytes]] = []
+        """Lower-case names, in the order in which they came."""
+        self.complete = False
+        """Everything has come; there may be bytes left to read."""
+        self.size = 0
+        """Bytes waiting to be read."""
+        self.patience = patience
+        """Seconds that each wait may take."""
+        self.deadline = inf
+        """When the present wait ends; `inf` while nobody waits."""
+        self._parts: list[bytes] = []
+        self._source: Source | None = source
+        self._loop = loop
+        self._clock = clock
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: Http1Error | None = None
+
+    async def take(self) -> bytes:
+        """All bytes of the body that have come and weren't taken yet, at least one; none at the end.
+
+        Raises Http1Error once the bytes before the trouble have been taken.
+        """
+        while not self._parts:
+            if self.complete:
+                return b""
+            await self.wait()
+        parts = self._parts
+        self._parts = []
+        self.size = 0
+        if self._source is not None:
+            self._source.relax()
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def wait(self) -> None:
+        """Until something happens. Raises Http1Error when that is, or was, trouble."""
+        if self._error is not None:
+            raise self._error
+        self._waiter = self._loop.create_future()
+        self.deadline = self._clock() + self.patience
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self.deadline = inf
+        if self._error is not None:
+            raise self._error
+
+    def abort(self) -> None:
+        """Closes the connection unless the response is complete. Idempotent."""
+        if self._source is not None:
+            self._source.fail(Trouble.CLOSED, "the response was not read to its end")
+
+    async def aclose(self) -> None:
+        """The same, for whoever awaits it."""
+        self.abort()
+
+    # What the connection does with it.
+
+    def append(self, data: bytes) -> None:
+        """More of the body."""
+        self._parts.append(data)
+        self.size += len(data)
+
+    def wake(self) -> None:
+        """The reader looks again."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def release(self, error: Http1Error | None = None) -> None:
+        """The connection is done with it: complete, or broken by `error`."""
+        self._source = None
+        self.complete = error is None
+        self._error = error
+        self.wake()

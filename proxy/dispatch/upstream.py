@@ -1,0 +1,119 @@
+"""The way to one provider: an encoded request goes in, a Reply or an UpstreamError comes out.
+
+Upstream.send --> Wire.post --+-- PoolWire    our own pool, no httpx on the way
+                              +-- StockWire   httpx (transport.py): proxies, HTTP/2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from proxy.dispatch.pool import Counts, Pool
+from proxy.dispatch.reply import Exchange, Reply, failure
+from proxy.dispatch.trouble import Http1Error, Trouble, Waits
+from proxy.errors import UpstreamError
+from proxy.types import Timeouts, UpstreamRequest
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class Wire(Protocol):
+    """What carries a request: one of two transports."""
+
+    @property
+    def counts(self) -> Counts:
+        """Its connections."""
+
+    async def post(self, target: bytes, headers: Headers, body: bytes, waits: Waits, fresh: bool) -> Exchange:
+        """Sends a POST and waits for the head of the response. Raises Http1Error."""
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+
+
+class Upstream:
+    """One provider. Made once by `transport.open_upstream`, used by every call."""
+
+    __slots__ = ("_prefix", "_suffix", "_wire")
+
+    def __init__(self, wire: Wire, base: bytes = b"", query: bytes = b"") -> None:
+        """`base` is the path that goes before each request's, `query` what follows it, without a `?`."""
+        self._wire = wire
+        self._prefix = base.rstrip(b"/")
+        self._suffix = query
+
+    @property
+    def connections(self) -> Counts:
+        """Open, idle and waited-for connections, for metrics."""
+        return self._wire.counts
+
+    async def send(
+        self, request: UpstreamRequest, timeouts: Timeouts, *, headers: Headers = (), fresh: bool = False
+    ) -> Reply:
+        """Posts a request and waits for the head of its answer.
+
+        `timeouts.connect` bounds connecting and waiting for a free connection, `timeouts.idle` each read and
+        a stalled write. The head may take as long as the first token may; that limit and the total are the
+        caller's to keep. `headers` are appended. `fresh` demands a new connection. Raises UpstreamError.
+        """
+        idle = timeouts.idle
+        waits = Waits(timeouts.connect, timeouts.connect, idle, max(timeouts.first_token, idle), idle)
+        try:
+            return Reply(
+                await self._wire.post(
+                    self._target(request.path), request.headers + headers, request.body, waits, fresh
+                )
+            )
+        except Http1Error as error:
+            raise UpstreamError(failure(error)) from None
+
+    async def aclose(self) -> None:
+        """Closes every connection at once."""
+        await self._wire.aclose()
+
+    def _target(self, path: str) -> bytes:
+        target = self._prefix + path.encode("ascii")
+        if not self._suffix:
+            return target
+        return target + (b"&" if b"?" in target else b"?") + self._suffix
+
+
+class PoolWire:
+    """Our own HTTP/1.1 client."""
+
+    __slots__ = ("_fixed", "_pool")
+
+    def __init__(self, pool: Pool, host: bytes) -> None:
+        """`host` is the Host header."""
+        self._pool = pool
+        self._fixed = ((b"host", host), (b"accept-encoding", b"identity"))
+
+    @property
+    def counts(self) -> Counts:
+        """The pool's."""
+        return self._pool.counts
+
+    async def post(self, target: bytes, headers: Headers, body: bytes, waits: Waits, fresh: bool) -> Exchange:
+        """Sends a POST and waits for the head of the response. Raises Http1Error."""
+        head = compose(b"POST", target, self._fixed + headers, len(body))
+        return await self._pool.request(head, body, waits, fresh=fresh)
+
+    async def aclose(self) -> None:
+        """Closes every connection at once."""
+        await self._pool.aclose()
+
+
+def compose(method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]], length: int) -> bytes:
+    """The head of a request with its blank line; the body's length is said here and nowhere else.
+
+    Raises Http1Error when a part holds a line break or NUL: it would end up as a header of its own.
+    """
+    lines = [b"%b %b HTTP/1.1" % (method, target)]
+    lines += [b"%b: %b" % header for header in headers]
+    lines.append(b"content-length: %d\r\n\r\n" % length)
+    head = b"\r\n".join(lines)
+    breaks = len(lines) + 1
+    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head or b" " in target:
+        raise Http1Error(Trouble.BAD_REQUEST, "a header of the request holds a line break or NUL")
+    return head
