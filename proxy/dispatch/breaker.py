@@ -1,0 +1,107 @@
+"""Circuits by model: who may be asked now. How one circuit moves is in `circuit.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from proxy.dispatch.circuit import (
+    Circuit,
+    CircuitView,
+    Listener,
+    Override,
+    Permit,
+    Refusal,
+    Setting,
+    State,
+)
+from proxy.dispatch.policy import BreakerPolicy
+
+__all__ = ["Breakers", "CircuitView", "Listener", "Override", "Permit", "Refusal", "State"]
+
+
+class Breakers:
+    """The circuits of one process by registry id; a model not seen before starts closed."""
+
+    def __init__(
+        self,
+        policy: BreakerPolicy,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        listener: Listener | None = None,
+    ) -> None:
+        self._setting = Setting(policy, clock, random, listener)
+        self._circuits: dict[str, Circuit] = {}
+
+    def admit(self, model_id: str) -> Permit | Refusal:
+        """Leave to ask the model, or why not."""
+        circuit = self._circuits.get(model_id) or self._circuit(model_id)
+        if circuit.quiet:
+            return Permit(circuit)
+        return circuit.admit()
+
+    def available(self, model_id: str) -> bool:
+        """Whether `admit` would give a permit now. Changes nothing."""
+        circuit = self._circuits.get(model_id)
+        return circuit is None or circuit.quiet or circuit.refusal() is None
+
+    def retry_after(self, model_id: str) -> float:
+        """Seconds until the model may be asked; 0 when it may now."""
+        circuit = self._circuits.get(model_id)
+        refusal = circuit.refusal() if circuit is not None else None
+        return refusal.retry_after if refusal is not None else 0.0
+
+    def least_bad(self, model_ids: Iterable[str]) -> str | None:
+        """Of models that are all refused, the one that a probe is best spent on; None: none may be probed.
+
+        Short openings come before refused keys and empty purses, then the one that would open next, then
+        the given order.
+        """
+        badness = {model: self._circuit(model).badness() for model in model_ids}
+        probed = {model: bad for model, bad in badness.items() if bad is not None}
+        return min(probed, key=probed.__getitem__, default=None)
+
+    def probe_anyway(self, model_id: str) -> Permit | None:
+        """A permit for a probe before the opening has passed, one at a time.
+
+        Its success makes the circuit half-open, its failure opens it anew, anything else leaves it as it
+        was. None: a probe is on its way, the upstream asked for patience, or an operator shut the circuit.
+        """
+        return self._circuit(model_id).probe_anyway()
+
+    def throttle(self, model_id: str, seconds: float) -> None:
+        """Shuts the model's gate for so long, whatever the circuit says. Never shortens it."""
+        self._circuit(model_id).throttle(seconds)
+
+    def force_open(self, model_id: str) -> None:
+        """Refuses every call until `force_close` or `reset`."""
+        self._circuit(model_id).override_with(Override.OPEN)
+
+    def force_close(self, model_id: str) -> None:
+        """Closes the circuit and keeps it closed, whatever happens, until `force_open` or `reset`."""
+        self._circuit(model_id).override_with(Override.CLOSED)
+
+    def disable(self, model_id: str) -> None:
+        """Takes the model out of service until `reset`."""
+        self._circuit(model_id).override_with(Override.DISABLED)
+
+    def reset(self, model_id: str) -> None:
+        """Closed, with no past, no gate and no operator's decision."""
+        self._circuit(model_id).reset("reset")
+
+    def retain(self, model_ids: Iterable[str]) -> None:
+        """A reload: circuits of other models go; those that opened for a key or a purse are tried again."""
+        kept = set(model_ids)
+        for model_id in [m for m in self._circuits if m not in kept]:
+            self._circuits.pop(model_id).retire()
+        for circuit in self._circuits.values():
+            circuit.reloaded()
+
+    def snapshot(self) -> dict[str, CircuitView]:
+        """Every circuit that was ever asked for."""
+        return {model_id: circuit.view() for model_id, circuit in self._circuits.items()}
+
+    def _circuit(self, model_id: str) -> Circuit:
+        circuit = self._circuits.get(model_id)
+        if circuit is None:
+            circuit = self._circuits[model_id] = Circuit(model_id, self._setting)
+        return circuit

@@ -1,0 +1,362 @@
+"""One circuit and its permits. Everything that changes a circuit's state is in this file.
+
+                 5 failures in a row, >= 50 % of >= 10 results in 60 s,
+                 a 2nd "no such model" in a row, a refused key, an empty purse
+      CLOSED ----------------------------------------------------------------> OPEN <---+
+        ^                                                                       |  |    |
+        |                    the opening has passed, and somebody asks          |  |    |
+        |                      +------------------------------------------------+  |    | a failure
+        | 2 successes          v                    an early probe succeeds        |    |
+        +----------------- HALF_OPEN <---------------------------------------------+    |
+                               +--------------------------------------------------------+
+
+OPEN refuses, HALF_OPEN lends one permit at a time. A permit knows the generation of the circuit that
+made it, so a result from before a change of state never moves the state. A second gate, apart from the
+circuit, is shut while an upstream has asked for patience (Retry-After). Times are seconds on the clock
+that is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+from msgspec import Struct
+
+from proxy.dispatch.policy import BreakerPolicy
+from proxy.dispatch.window import Window
+from proxy.providers.failure import Effect
+
+PROBE_WAIT = 1.0
+"""Seconds after which asking again makes sense while a probe is on its way."""
+
+
+class State(StrEnum):
+    """Of a circuit."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class Override(StrEnum):
+    """What an operator decided; while there is one, results change nothing."""
+
+    NONE = "none"
+    OPEN = "forced_open"
+    CLOSED = "forced_closed"
+    DISABLED = "disabled"
+
+
+class Refusal(Struct, frozen=True):
+    """No permit: `circuit_open`, `throttled`, `probe_in_flight`, `disabled` or `forced_open`."""
+
+    reason: str
+    retry_after: float
+
+
+class CircuitView(Struct, frozen=True):
+    """A circuit as a reader sees it."""
+
+    state: State
+    override: Override
+    reason: str
+    """What led to this state."""
+    failures: int
+    """In a row."""
+    window_failures: int
+    window_results: int
+    openings: int
+    """In a row, less what health has taken off; the next opening is twice as long for each."""
+    opened_for: float
+    """Since it opened; 0 when closed."""
+    retry_after: float
+    """Until it may be asked; 0 when it may now."""
+    throttled_for: float
+    """Until the Retry-After gate opens; 0 when it is open."""
+    probing: bool
+    """A probe is on its way."""
+
+
+Listener = Callable[[str, State, State, str], None]
+"""Takes model, old state, new state and reason. Must not raise."""
+
+
+class Permit:
+    """Leave for one attempt. Settle it exactly once; settling it again does nothing."""
+
+    __slots__ = ("_circuit", "generation")
+
+    def __init__(self, circuit: Circuit) -> None:
+        self._circuit: Circuit | None = circuit
+        self.generation = circuit.generation
+
+    def success(self) -> None:
+        """The upstream answered: a stream reached its commit point."""
+        circuit, self._circuit = self._circuit, None
+        if circuit is not None:
+            circuit.succeeded(self)
+
+    def failure(self, effect: Effect, retry_after: float | None = None) -> None:
+        """It didn't; `retry_after` shuts the model's gate for as many seconds."""
+        circuit, self._circuit = self._circuit, None
+        if circuit is None:
+            return
+        if retry_after is not None:
+            circuit.throttle(retry_after)
+        if effect is Effect.NEUTRAL:
+            circuit.learned_nothing(self)
+        else:
+            circuit.failed(self, effect)
+
+    def neutral(self) -> None:
+        """Nothing was learned: the caller left, or the fault was the request's or ours."""
+        circuit, self._circuit = self._circuit, None
+        if circuit is not None:
+            circuit.learned_nothing(self)
+
+
+class Setting(Struct, frozen=True):
+    """What all circuits of a process share."""
+
+    policy: BreakerPolicy
+    clock: Callable[[], float]
+    random: Callable[[], float]
+    listener: Listener | None
+
+
+_SHUT = {Override.OPEN: "forced_open", Override.DISABLED: "disabled"}
+"""An operator's decisions that refuse -> the refusal's reason."""
+_FORCED = {Override.OPEN: State.OPEN, Override.CLOSED: State.CLOSED, Override.DISABLED: State.CLOSED}
+"""An operator's decisions -> the state that they put the circuit in."""
+_OPENINGS_LIMIT = 30
+"""Doublings that are counted; far beyond any cap."""
+
+
+class Circuit:
+    """One model's circuit and its Retry-After gate."""
+
+    __slots__ = (
+        "_bad", "_failures", "_lease_until", "_long", "_model", "_not_found", "_opened_at", "_openings",
+        "_override", "_probe", "_reason", "_results", "_setting", "_since", "_state", "_successes",
+        "_throttled_until", "_until", "generation", "quiet",
+    )  # fmt: skip
+
+    def __init__(self, model: str, setting: Setting) -> None:
+        self._model = model
+        self._setting = setting
+        self._state = State.CLOSED
+        self._override = Override.NONE
+        self._reason = "start"
+        self._since = setting.clock()
+        self._results = Window(setting.policy.window)
+        self._bad = Window(setting.policy.window)
+        self._failures = self._successes = self._openings = 0
+        self._not_found = self._long = False
+        self._probe: Permit | None = None
+        self._until = self._opened_at = self._lease_until = self._throttled_until = 0.0
+        self.generation = 0
+        self.quiet = True
+        """Closed, and nothing else stands in the way: `admit` needs no look at the clock."""
+
+    # --- asking ---
+
+    def refusal(self) -> Refusal | None:
+        """Why there is no permit now. Changes nothing."""
+        if self._override in _SHUT:
+            return Refusal(_SHUT[self._override], self._setting.policy.open_cap)
+        now = self._setting.clock()
+        opening, gate = self._until - now, self._throttled_until - now
+        if opening > 0.0 or gate > 0.0:
+            return Refusal("circuit_open" if opening >= gate else "throttled", max(opening, gate))
+        if self._probing(now):
+            return Refusal("probe_in_flight", PROBE_WAIT)
+        return None
+
+    def admit(self) -> Permit | Refusal:
+        """Leave to ask the model, or why not."""
+        refusal = self.refusal()
+        if refusal is not None:
+            return refusal
+        if self._state is State.CLOSED:
+            self.quiet = True
+            return Permit(self)
+        if self._state is State.OPEN:
+            self._enter(State.HALF_OPEN, "the opening has passed")
+        return self._lend()
+
+    def badness(self) -> tuple[bool, float] | None:
+        """Sorts circuits by how little hope there is; None: not even a probe may be sent."""
+        now = self._setting.clock()
+        if self._override in _SHUT or now < self._throttled_until or self._probing(now):
+            return None
+        return self._long, max(self._until - now, 0.0)
+
+    def probe_anyway(self) -> Permit | None:
+        """A permit whatever the opening says, when a probe may be sent at all."""
+        if self.badness() is None:
+            return None
+        permit = self.admit()
+        return self._lend() if isinstance(permit, Refusal) else permit
+
+    def _probing(self, now: float) -> bool:
+        return self._probe is not None and now < self._lease_until
+
+    def _lend(self) -> Permit:
+        self._probe = Permit(self)
+        self._lease_until = self._setting.clock() + self._setting.policy.probe_lease
+        return self._probe
+
+    # --- settling ---
+
+    def succeeded(self, permit: Permit) -> None:
+        """A permit came back: the upstream answered."""
+        if not self._heeds(permit):
+            return
+        if self._state is not State.CLOSED:
+            self._probe_succeeded()
+            return
+        self._failures = 0
+        self._not_found = False
+        now = self._setting.clock()
+        self._results.add(now)
+        self._judge(now)
+
+    def failed(self, permit: Permit, effect: Effect) -> None:
+        """A permit came back with a failure that counts."""
+        if not self._heeds(permit):
+            return
+        self._failures += 1
+        if effect is Effect.OPEN_AUTH:
+            self._open(self._setting.policy.auth_open_for, "our key was refused", long=True)
+        elif effect is Effect.OPEN_QUOTA:
+            self._open(self._setting.policy.quota_open_for, "nothing is left to spend", long=True)
+        elif self._state is not State.CLOSED:
+            self._open(self._next_opening(), "a probe failed")
+        else:
+            self._count_failure(effect)
+
+    def learned_nothing(self, permit: Permit) -> None:
+        """A permit came back; if it was the probe, the next one may go."""
+        if permit is self._probe:
+            self._probe = None
+
+    def throttle(self, seconds: float) -> None:
+        """Shuts the gate for so long; never shortens it."""
+        self._throttled_until = max(self._throttled_until, self._setting.clock() + seconds)
+        self.quiet = False
+
+    def _heeds(self, permit: Permit) -> bool:
+        """Whether a result may move the state: not one from before a change, nor against an operator."""
+        self.learned_nothing(permit)
+        return permit.generation == self.generation and self._override is Override.NONE
+
+    def _probe_succeeded(self) -> None:
+        if self._state is State.OPEN:
+            self._enter(State.HALF_OPEN, "an early probe succeeded")
+        self._failures = 0
+        self._successes += 1
+        if self._successes >= self._setting.policy.successes_to_close:
+            self._enter(State.CLOSED, "probes succeeded")
+
+    def _count_failure(self, effect: Effect) -> None:
+        again = self._not_found and effect is Effect.SECOND
+        self._not_found = effect is Effect.SECOND
+        now = self._setting.clock()
+        self._results.add(now)
+        self._bad.add(now)
+        if again:
+            self._open(self._next_opening(), "the upstream doesn't know the model")
+        elif self._failures >= self._setting.policy.consecutive_failures:
+            self._open(self._next_opening(), f"{self._failures} failures in a row")
+        else:
+            self._judge(now)
+
+    def _judge(self, now: float) -> None:
+        """Opens the circuit when the share of failures has become too high."""
+        failures = self._bad.count(now)
+        if not failures:
+            return
+        results, policy = self._results.count(now), self._setting.policy
+        if results >= policy.min_results and failures >= policy.failure_ratio * results:
+            self._open(self._next_opening(), f"{failures} of {results} failed")
+
+    # --- changing ---
+
+    def override_with(self, override: Override) -> None:
+        """An operator's decision: it holds until the next one or `reset`."""
+        self._override = override
+        self._enter(_FORCED[override], override.value)
+
+    def reset(self, reason: str) -> None:
+        """Closed, with no past, no gate and no operator's decision."""
+        self._override = Override.NONE
+        self._throttled_until = 0.0
+        self._openings = 0
+        self._enter(State.CLOSED, reason)
+
+    def reloaded(self) -> None:
+        """The key or the purse may be another one: the next call is a probe."""
+        if self._long:
+            self._until = self._setting.clock()
+
+    def retire(self) -> None:
+        """Permits that are still out no longer move anything."""
+        self.generation += 1
+
+    def _next_opening(self) -> float:
+        """Seconds: each opening in a row is twice as long, up to the cap."""
+        policy = self._setting.policy
+        if self._state is State.CLOSED:
+            healthy = int((self._setting.clock() - self._since) / policy.forget_after)
+            self._openings = max(self._openings - healthy, 0)
+        seconds = min(policy.open_for * 2.0**self._openings, policy.open_cap)
+        self._openings = min(self._openings + 1, _OPENINGS_LIMIT)
+        return seconds
+
+    def _open(self, seconds: float, reason: str, *, long: bool = False) -> None:
+        jitter = self._setting.policy.open_jitter * (2.0 * self._setting.random() - 1.0)
+        self._enter(State.OPEN, reason)
+        self._until = self._since + seconds * (1.0 + jitter)
+        self._long = long
+
+    def _enter(self, state: State, reason: str) -> None:
+        """The one place where the state changes; results of older permits no longer count."""
+        old, self._state, self._reason = self._state, state, reason
+        self._since = self._setting.clock()
+        self.generation += 1
+        self._probe = None
+        self._successes = 0
+        self._until = 0.0
+        self._long = False
+        self.quiet = state is State.CLOSED and self._override not in _SHUT and not self._throttled_until
+        if old is State.CLOSED:
+            self._opened_at = self._since
+        if state is State.CLOSED:
+            self._failures = 0
+            self._not_found = False
+            self._results.clear()
+            self._bad.clear()
+        if old is not state and self._setting.listener is not None:
+            self._setting.listener(self._model, old, state, reason)
+
+    # --- reading ---
+
+    def view(self) -> CircuitView:
+        """Shows an opening that has passed as half-open, though the state changes only when asked."""
+        now = self._setting.clock()
+        passed = self._state is State.OPEN and self._override is Override.NONE and now >= self._until
+        refusal = self.refusal()
+        return CircuitView(
+            state=State.HALF_OPEN if passed else self._state,
+            override=self._override,
+            reason=self._reason,
+            failures=self._failures,
+            window_failures=self._bad.peek(now),
+            window_results=self._results.peek(now),
+            openings=self._openings,
+            opened_for=0.0 if self._state is State.CLOSED else now - self._opened_at,
+            retry_after=refusal.retry_after if refusal is not None else 0.0,
+            throttled_for=max(self._throttled_until - now, 0.0),
+            probing=self._probing(now),
+        )
