@@ -24,7 +24,7 @@ class Weights(Struct, frozen=True):
     """A profile: how much each term counts, 0..10 each. `cost` is subtracted."""
 
     capability: float = 1.0
-    quality: float = 0.8
+    quality: float = 1.5
     latency: float = 0.3
     success: float = 0.5
     cost: float = 0.4

@@ -214,7 +214,7 @@ ORDINARY = [
     Model(
         "medium", "p", "m", {"chat": 0.9, "code": 0.7}, weights=Priors(0.72, 0.90), price=Price(0.59, 0.79)
     ),
-    Model("large", "p", "l", {"chat": 0.95, "code": 0.92}, weights=Priors(0.88, 0.6), price=Price(3, 15)),
+    Model("large", "p", "l", {"chat": 0.95, "code": 0.92}, weights=Priors(0.92, 0.6), price=Price(3, 15)),
     Model("huge", "p", "h", {"chat": 0.95, "code": 0.97}, weights=Priors(0.98, 0.35), price=Price(15, 75)),
 ]
 EASY = classified(("chat", 1.0), difficulty=0.1)
