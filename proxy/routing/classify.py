@@ -1,77 +1,201 @@
 """Facts about a request -> its intents with confidences, and how hard it is.
 
-    ask -> sentences -> one RE2 Set -> evidence (log-odds per intent) -> combine -> confidences
-             ^ context turns, when the ask leans on them       ^ structural facts
+    ask ------> sentences -> one RE2 Set -> clues that hold \
+    context --> the same, when the ask leans on it ---------->  log-odds per intent -> confidences
+    features -> structural facts --------------------------- /
 
-The patterns of all intents are one automaton, linear in the text. What speaks for what is
-config/intents.yml; this file is the engine and knows no intent by name.
+What speaks for what is config/intents.yml (`Lexicon`); this file is the engine and knows no intent by name.
+Evidence adds up in `combine`, and `shares` makes confidences of the sums: a learned pass joins there, as
+one more piece of evidence.
 """
 
 from __future__ import annotations
 
-from msgspec import Struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import exp
 
-from proxy.types import Need
+from proxy.errors import ConfigError
+from proxy.routing.reader import Clue, Reader
+from proxy.routing.lexicon import Fact, Hardness, IntentSpec, Lexicon, Pattern
+from proxy.types import Classification, Features, Need
 
+__all__ = ["FACTS", "Classifier", "Fact", "Hardness", "IntentSpec", "Lexicon", "Pattern"]
 
-class Pattern(Struct, frozen=True, forbid_unknown_fields=True):
-    """One piece of evidence in the words of a sentence. A plain string in YAML is its `re` alone."""
+FLOOR = 0.04
+"""Confidence below which an intent is not mentioned."""
 
-    re: str
-    """RE2 syntax, case-insensitive, found anywhere in a sentence; `<name>` quotes a list of `words`.
-    Latin letters match with and without their accents."""
-    near: str | None = None
-    """A second pattern that must stand in the same sentence; cheaper than `.*` between the two."""
-    weight: float = 1.0
-    """Log-odds, natural: 1 is a hint, 2 strong, 4 nearly certain, below 0 it speaks against."""
-    name: str = ""
-    """For the trace."""
+TEMPERATURE = 1.25
+"""Above 1 it tempers confidence: fitted so that, of asks classified with confidence p, p are right."""
 
+_REPEAT = 0.6
+"""What each further piece of evidence counts beside the one before it: they are seldom independent."""
 
-class Fact(Struct, frozen=True, forbid_unknown_fields=True):
-    """One piece of structural evidence: it holds while `over` < value <= `under`."""
+_DECAY = 0.6
+"""What a user turn counts beside the one after it."""
 
-    fact: str
-    """A name of FACTS."""
-    over: float = 0.0
-    under: float = float("inf")
-    weight: float = 1.0
-    """Log-odds, as a pattern's."""
+_SHORT = 80
+"""Characters up to which an ask may lean on the conversation without saying so."""
+
+_FOLLOW_UP, _HARDNESS = "follow_up", "difficulty"
 
 
-class IntentSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """What intents.yml says of one intent."""
-
-    description: str = ""
-    default: bool = False
-    """The intent of requests that nothing speaks for; exactly one has it."""
-    prior: float = 0.0
-    """Log-odds before any evidence."""
-    difficulty: float = 0.4
-    """0..1: how hard such asks are on the whole."""
-    needs: tuple[Need, ...] = ()
-    """What a model must support to serve this intent at all."""
-    chores: tuple[str, ...] = ()
-    """Background chores (`Features.background`) that are of this kind."""
-    patterns: tuple[Pattern | str, ...] = ()
-    facts: tuple[Fact, ...] = ()
-    examples: tuple[str, ...] = ()
-    """Typical asks: for readers, for tests, for a learned classifier's seed."""
+def _numbers(features: Features) -> float:
+    raw = features.ask[:1500].encode("utf-8", "replace")
+    return float(len(raw.translate(_DIGITS).split()))
 
 
-class Hardness(Struct, frozen=True, forbid_unknown_fields=True):
-    """What makes an ask harder (weight above 0) or easier than its intent is on the whole."""
+_DIGITS = bytes(byte if 0x30 <= byte <= 0x39 or byte in b".," else 0x20 for byte in range(256))
 
-    patterns: tuple[Pattern | str, ...] = ()
-    facts: tuple[Fact, ...] = ()
+FACTS: dict[str, Callable[[Features], float]] = {
+    "ask_chars": lambda features: float(len(features.ask)),
+    "ask_lines": lambda features: float(features.ask.count("\n") + 1),
+    "code_share": lambda features: features.code_share,
+    "prompt_tokens": lambda features: float(features.prompt_tokens),
+    "turns": lambda features: float(features.turns),
+    "numbers": _numbers,
+    "question": lambda features: float(features.ask[-3:].rstrip(" \"')»”」").endswith(("?", "？", "؟"))),
+    "tools": lambda features: float(Need.TOOLS in features.needs),
+    "vision": lambda features: float(Need.VISION in features.needs),
+    "json_schema": lambda features: float(Need.JSON_SCHEMA in features.needs),
+}
+"""What a `Fact` may ask of a request."""
 
 
-class Lexicon(Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole of intents.yml."""
+class Classifier:
+    """Judges features by a lexicon. Immutable once built, safe to share."""
 
-    intents: dict[str, IntentSpec]
-    words: dict[str, tuple[str, ...]] = {}
-    """Lists of plain words that patterns quote as `<name>`; a trailing `*` leaves the ending open."""
-    follow_up: tuple[Pattern | str, ...] = ()
-    """Asks that mean nothing without the conversation: `go on`, `now in Rust`, `thanks`."""
-    difficulty: Hardness = Hardness()
+    def __init__(self, lexicon: Lexicon, source: str = "intents.yml") -> None:
+        """Raises ConfigError naming every pattern, fact and default that can't be used."""
+        _check(lexicon, source)
+        self._specs = lexicon.intents
+        self._reader = Reader(_patterns(lexicon), lexicon.words, source)
+        self._default = next(name for name, spec in self._specs.items() if spec.default)
+        self._chores = {chore: name for name, spec in self._specs.items() for chore in spec.chores}
+        self._priors = {name: spec.prior for name, spec in self._specs.items()}
+        self._facts = _by_fact(lexicon)
+
+    def classify(self, features: Features) -> Classification:
+        """Intents by confidence, best first, never empty."""
+        if features.background is not None:
+            intent = self._chores.get(features.background, self._default)
+            return Classification(((intent, 1.0),), self._specs[intent].difficulty / 2, ("background",))
+        found = self._reader.read(features.ask)
+        evidence = _by_owner(found)
+        for read, facts in self._facts:
+            value = read(features)
+            for owner, over, under, weight in facts:
+                if over < value <= under:
+                    evidence.setdefault(owner, []).append(weight)
+        sums = {name: combine(evidence[name]) for name in self._specs if name in evidence}
+        if features.context:
+            sums = self._with_context(sums, features, _FOLLOW_UP in evidence)
+        confidences = shares({name: prior + sums.get(name, 0.0) for name, prior in self._priors.items()})
+        return Classification(
+            confidences,
+            self._difficulty(confidences, evidence.get(_HARDNESS, [])),
+            tuple(clue.label for clue in found),
+        )
+
+    def _with_context(self, sums: dict[str, float], features: Features, follows: bool) -> dict[str, float]:
+        """What the ask says, mixed with what the turns before it said, by how much it leans on them."""
+        lean = _lean(features, follows, max(sums.values(), default=0.0))
+        if lean == 0.0:
+            return sums
+        own = 1.0 - 0.75 * lean if follows else 1.0
+        mixed = {name: own * total for name, total in sums.items()}
+        for turn in features.context:
+            for name, weights in _by_owner(self._reader.read(turn)).items():
+                if name in self._specs:
+                    mixed[name] = mixed.get(name, 0.0) + lean * combine(weights)
+            lean *= _DECAY
+        return mixed
+
+    def _difficulty(self, confidences: Iterable[tuple[str, float]], marks: list[float]) -> float:
+        """The intents' own difficulties, weighted, moved by what makes asks harder or easier."""
+        usual = sum(share * self._specs[name].difficulty for name, share in confidences)
+        usual = min(0.98, max(0.02, usual))
+        return round(1.0 / (1.0 + (1.0 / usual - 1.0) * exp(-combine(marks))), 3)
+
+
+def combine(weights: list[float]) -> float:
+    """Log-odds of several pieces of evidence: the strongest counts whole, each further one less.
+
+    For and against are added up apart, so that many hints never drown one objection.
+    """
+    total = 0.0
+    for side in (1.0, -1.0):
+        factor = side
+        for strength in sorted([side * weight for weight in weights if side * weight > 0], reverse=True):
+            total += factor * strength
+            factor *= _REPEAT
+    return total
+
+
+def shares(sums: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    """Log-odds -> confidences that add up to 1, best first, without those below FLOOR."""
+    top = max(sums.values())
+    raw = {name: exp((total - top) / TEMPERATURE) for name, total in sums.items()}
+    whole = sum(raw.values())
+    listed = [(name, round(share / whole, 4)) for name, share in raw.items() if share >= FLOOR * whole]
+    return tuple(sorted(listed, key=lambda pair: -pair[1]))
+
+
+def _lean(features: Features, follows: bool, strongest: float) -> float:
+    """0..1: how much the ask means only together with the turns before it."""
+    if follows and len(features.ask) <= 2 * _SHORT:
+        return 1.0
+    if len(features.ask) <= _SHORT:
+        return 0.7 if strongest < 1.0 else 0.35
+    return 0.15 if strongest < 1.0 else 0.0
+
+
+def _by_owner(found: Mapping[Clue, float]) -> dict[str, list[float]]:
+    evidence: dict[str, list[float]] = {}
+    for clue, place in found.items():
+        evidence.setdefault(clue.owner, []).append(place * clue.weight)
+    return evidence
+
+
+def _by_fact(
+    lexicon: Lexicon,
+) -> list[tuple[Callable[[Features], float], list[tuple[str, float, float, float]]]]:
+    """Each fact that is asked for, with (owner, over, under, weight) of all who ask."""
+    grouped: dict[str, list[tuple[str, float, float, float]]] = {}
+    owners = [(name, spec.facts) for name, spec in lexicon.intents.items()]
+    for owner, facts in (*owners, (_HARDNESS, lexicon.difficulty.facts)):
+        for fact in facts:
+            grouped.setdefault(fact.fact, []).append((owner, fact.over, fact.under, fact.weight))
+    return [(FACTS[name], asked) for name, asked in grouped.items()]
+
+
+def _patterns(lexicon: Lexicon) -> Iterator[tuple[str, str, Pattern]]:
+    """(owner, path, pattern) of everything in the lexicon."""
+    listed = [(name, f"intents.{name}.patterns", spec.patterns) for name, spec in lexicon.intents.items()]
+    listed.append((_FOLLOW_UP, _FOLLOW_UP, lexicon.follow_up))
+    listed.append((_HARDNESS, f"{_HARDNESS}.patterns", lexicon.difficulty.patterns))
+    for owner, path, patterns in listed:
+        for index, pattern in enumerate(patterns):
+            whole = Pattern(pattern) if isinstance(pattern, str) else pattern
+            yield owner, f"{path}[{index}]", whole
+
+
+def _check(lexicon: Lexicon, source: str) -> None:
+    """Raises ConfigError with everything that is wrong beside the patterns."""
+    problems = []
+    defaults = [name for name, spec in lexicon.intents.items() if spec.default]
+    if len(defaults) != 1:
+        problems.append(f"{source}: intents: exactly one needs `default: true`, not {len(defaults)}")
+    listed = [(f"intents.{name}", spec.facts) for name, spec in lexicon.intents.items()]
+    for path, facts in (*listed, ("difficulty", lexicon.difficulty.facts)):
+        for index, fact in enumerate(facts):
+            if fact.fact not in FACTS:
+                problems.append(
+                    f"{source}: {path}.facts[{index}]: {fact.fact!r} is none of {', '.join(FACTS)}"
+                )
+    for name, spec in lexicon.intents.items():
+        if not 0.0 <= spec.difficulty <= 1.0:
+            problems.append(f"{source}: intents.{name}.difficulty: {spec.difficulty} is not within 0..1")
+        if name in (_FOLLOW_UP, _HARDNESS):
+            problems.append(f"{source}: intents.{name}: the name is taken")
+    if problems:
+        raise ConfigError(problems)

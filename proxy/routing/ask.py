@@ -1,0 +1,155 @@
+"""Finds what the user really asks for among what chat UIs and coding agents send around it.
+
+content -> its text parts -> without injected blocks -> the wrapped query, if there is one -> bounded
+                                                      \\-> or the background chore that it is
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import re2
+
+ASK_LIMIT = 4_096
+"""Characters of an ask that are kept: its head, its tail and a piece between."""
+
+_VIEW = 24_576
+"""Characters of each end of a message that are looked at."""
+
+_INJECTED = (
+    "system-reminder|system_reminder|environment_details|environment_context|env|additional_data"
+    "|attached_files|attachments?|open_and_recently_viewed_files|editorContext|reminderInstructions"
+    "|workspace_info|repoMap|context|documents?|sources?|file_content|files|file|user_instructions"
+    "|INSTRUCTIONS|local-command-stdout|local-command-caveat|command-name|command-message|command-args"
+    "|bash-stdout|bash-stderr|tool_result|tool_results|function_results|user_info|project_layout|rules"
+    "|git_status|cursor_rules|notice|ide_opened_file|ide_selection|selected_text|chat_history"
+)
+"""Elements whose whole content was put there by a program. Names as they appear in the wild."""
+
+_WRAPPERS = ("user_query", "userRequest", "user_message", "user_request", "feedback", "task", "query")
+"""Elements whose content is the user's own words."""
+
+_REQUEST_MARKS = ("## my request for codex:", "### user request:", "## user's question:")
+"""Headings after which the user's own words begin."""
+
+_OPENING = re.compile(rf"<({_INJECTED})(?:\s[^<>]{{0,200}})?>")
+
+_CHORES = (
+    (
+        "title",
+        ("generate a concise, 3-5 word title", "word title with an emoji", "you are a title generator"),
+    ),
+    ("title", ("title for the conversation", "title for this conversation", "5-word-or-less title")),
+    ("title", ("write a 5-10 word title", "extract a 2-3 word title", "generate a short title")),
+    ("title", ("indicates a new conversation topic", "name this conversation")),
+    ("tags", ("broad tags categorizing", "tags for this conversation", "tags categorizing the")),
+    ("follow_up", ("relevant follow-up questions or prompts", "suggest 3-5 relevant follow-up")),
+    ("follow_up", ("suggest what the user might", "[suggestion mode")),
+    ("autocompletion", ("you are an autocompletion system",)),
+    ("search_query", ("necessity of generating search queries", "rephrase the follow up question")),
+    ("emoji", ("likely facial expression through a fitting emoji",)),
+    ("image_prompt", ("detailed prompt for an image generation task", "prompt for am image generation")),
+    ("compaction", ("detailed summary of the conversation so far", "context checkpoint compaction")),
+    ("compaction", ("tasked with summarizing conversations", "summarize this coding conversation")),
+    (
+        "compaction",
+        ("compact the conversation", "condense the conversation", "summarize the conversation so far"),
+    ),
+    ("compaction", ("summarize what was done in this conversation", "summarize the conversation history")),
+)
+"""Requests that a program makes on its own behalf, by phrases of the first lines that give them away."""
+
+_CHORE_HEAD = 600
+_RAG_TEMPLATE = "### Task:\nRespond to the user query"
+"""How Open WebUI introduces retrieved documents; the query follows them."""
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's `content`: a string, or the text parts of a list; else nothing."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    return "\n".join(text for part in content if (text := _text_of_part(part)))
+
+
+def clean(text: str, limit: int = ASK_LIMIT) -> str:
+    """The user's own words in `text`, at most `limit` characters; empty when there are none."""
+    text = bounded(text, 2 * _VIEW)
+    if text.startswith(_RAG_TEMPLATE) and (query := text.rpartition("</context>")[2].strip()):
+        text = query
+    if "<" in text:
+        text = _unwrapped(text) or _without_blocks(text)
+    if "#" in text:
+        text = _after_mark(text)
+    return bounded(text.strip(), limit)
+
+
+def bounded(text: str, limit: int) -> str:
+    """`text`, or of a long one its head, a piece of its middle and its tail."""
+    if len(text) <= limit:
+        return text
+    head, middle, tail = limit // 2, limit // 8, limit - limit // 2 - limit // 8 - 2
+    start = (len(text) - middle) // 2
+    return f"{text[:head]}\n{text[start : start + middle]}\n{text[-tail:]}"
+
+
+def chore(user: str, system: str) -> str | None:
+    """The background chore that the last user turn or the system prompt asks for, if it is one."""
+    found = _CHORE_SET.Match(f"{user[:_CHORE_HEAD]}\n{system[:_CHORE_HEAD]}")
+    return _CHORE_OF[min(found)] if found else None
+
+
+def _text_of_part(part: Any) -> str:
+    if not isinstance(part, dict) or part.get("type", "text") not in ("text", "input_text"):
+        return ""
+    text = part.get("text")
+    return text if isinstance(text, str) else ""
+
+
+def _unwrapped(text: str) -> str:
+    """What stands in the last wrapper element, if the text has one."""
+    for name in _WRAPPERS:
+        end = text.rfind(f"</{name}>")
+        if end >= 0 and (start := text.rfind(f"<{name}>", 0, end)) >= 0:
+            return _without_blocks(text[start + len(name) + 2 : end])
+    return ""
+
+
+def _without_blocks(text: str) -> str:
+    """The text between injected elements. An element that never closes is the user's own `<word>`."""
+    kept, position = [], 0
+    while (opening := _OPENING.search(text, position)) is not None:
+        closing = f"</{opening[1]}>"
+        end = text.find(closing, opening.end())
+        if end < 0:
+            break
+        kept.append(text[position : opening.start()])
+        position = end + len(closing)
+    kept.append(text[position:])
+    return "".join(kept)
+
+
+def _after_mark(text: str) -> str:
+    lowered = text.lower()
+    for mark in _REQUEST_MARKS:
+        if (at := lowered.rfind(mark)) >= 0:
+            return text[at + len(mark) :]
+    return text
+
+
+def _chore_set() -> tuple[re2.Set, tuple[str, ...]]:
+    options = re2.Options()
+    options.case_sensitive = False
+    phrases = re2.Set.SearchSet(options)
+    owners = []
+    for name, members in _CHORES:
+        for phrase in members:
+            phrases.Add(re2.escape(phrase))
+            owners.append(name)
+    phrases.Compile()
+    return phrases, tuple(owners)
+
+
+_CHORE_SET, _CHORE_OF = _chore_set()

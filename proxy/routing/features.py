@@ -1,0 +1,192 @@
+"""Facts about a request, read off it without judging it.
+
+    ChatRequest -> last real user turn -> ask, language, code share
+                -> user turns before it -> context
+                -> everything           -> tokens, needs
+
+Pure, and bounded: a prompt of a megabyte is looked at by its ends and samples. Whatever a client may have
+put into a message that passed validation, nothing here raises.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from proxy.routing.ask import bounded, chore, clean, text_of
+from proxy.routing.language import language
+from proxy.routing.tokens import estimate
+from proxy.types import ChatRequest, Features, Need
+
+CONTEXT_TURNS = 3
+CONTEXT_LIMIT = 400
+"""User turns before the ask that are kept, and characters of each."""
+
+IMAGE_TOKENS = 800
+AUDIO_TOKENS = 500
+MESSAGE_TOKENS = 4
+"""Flat counts: one image or clip of unknown size, and what a message costs beside its text."""
+
+_PART_NEEDS = {
+    "image_url": Need.VISION,
+    "input_image": Need.VISION,
+    "image": Need.VISION,
+    "input_audio": Need.AUDIO,
+}
+_PART_TOKENS = {Need.VISION: IMAGE_TOKENS, Need.AUDIO: AUDIO_TOKENS}
+
+_CODE_SYMBOLS = b"{};_<>[]=|\\"
+_CODE_LINE = re.compile(
+    r"^[ \t]*(?:"
+    r"(?:def|class|import|from|function|const|let|var|public|private|static|return|struct|impl|fn|func|package"
+    r"|using|namespace|async|await|export|throw|catch|try|elif|else|SELECT|INSERT|UPDATE|CREATE)\b[^.\n]*"
+    r"[({:;=,)*\w]|\#include|\}|@\w+|</?\w+|\$ |>>> |//|/\*).*$"
+    r"|^.*[;{}]$|^.*\)[ ]?:$",
+    re.MULTILINE,
+)
+
+
+def extract(request: ChatRequest) -> Features:
+    """What is known of `request` before anybody judges it."""
+    fields, messages = request.fields, request.messages
+    survey = _Survey(messages)
+    ask, context = _asks(survey.users)
+    return Features(
+        ask=ask,
+        context=context,
+        prompt_tokens=survey.tokens() + _schema_tokens(fields),
+        completion_tokens=_reserve(fields),
+        needs=_needs(fields, survey.needs),
+        turns=max(1, len(survey.users)),
+        code_share=code_share(ask),
+        language=language(ask),
+        tool_loop=survey.tool_loop,
+        background=chore(survey.users[-1] if survey.users else "", survey.system),
+    )
+
+
+def code_share(text: str) -> float:
+    """0..1 of the characters that stand in fenced blocks or in lines that look like code."""
+    if not text:
+        return 0.0
+    fenced = 0
+    if "```" in text:
+        parts = text.split("```")
+        fenced = sum(map(len, parts[1::2]))
+        text = "\n".join(parts[::2])
+    loose = _loose_code(text)
+    return min(1.0, (fenced + loose) / (fenced + len(text) or 1))
+
+
+def _loose_code(text: str) -> float:
+    """Characters of unfenced text that look like code: by lines, or by symbols where lines don't tell."""
+    raw = text.encode("utf-8", "replace")
+    symbols = len(raw) - len(raw.translate(None, _CODE_SYMBOLS))
+    density = symbols / (len(raw) or 1)
+    if density < 0.01:
+        return 0.0
+    lines = sum(map(len, _CODE_LINE.findall(text))) if "\n" in text else 0
+    return max(lines, min(1.0, max(0.0, density - 0.03) * 6) * len(text))
+
+
+class _Survey:
+    """One pass over the messages: texts of the user turns, needs of the parts, sizes."""
+
+    def __init__(self, messages: list[dict[str, Any]]) -> None:
+        self.users: list[str] = []
+        self.system = ""
+        self.needs: set[Need] = set()
+        self.tool_loop = False
+        self._texts: list[str] = []
+        self._flat = 0
+        for message in messages:
+            self._read(message)
+
+    def tokens(self) -> int:
+        """Of all messages."""
+        return estimate("\n".join(self._texts)) + self._flat
+
+    def _read(self, message: dict[str, Any]) -> None:
+        role, content = message.get("role"), message.get("content")
+        text = text_of(content)
+        self._flat += MESSAGE_TOKENS
+        if text:
+            self._texts.append(text)
+        if isinstance(content, list):
+            self._read_parts(content)
+        if calls := message.get("tool_calls"):
+            self._texts.append(_encoded(calls))
+        self.tool_loop = role in ("tool", "function") or _is_tool_result(content)
+        if role == "user" and text and not self.tool_loop:
+            self.users.append(text)
+        elif role in ("system", "developer") and not self.system:
+            self.system = text
+
+    def _read_parts(self, parts: list[Any]) -> None:
+        for part in parts:
+            kind = part.get("type") if isinstance(part, dict) else None
+            if isinstance(kind, str) and (need := _PART_NEEDS.get(kind)):
+                self.needs.add(need)
+                self._flat += _PART_TOKENS[need]
+
+
+def _is_tool_result(content: Any) -> bool:
+    """Results that came as parts of a user turn, as agents of the Anthropic dialect send them."""
+    if not isinstance(content, list):
+        return False
+    return any(isinstance(part, dict) and part.get("type") == "tool_result" for part in content)
+
+
+def _asks(users: list[str]) -> tuple[str, tuple[str, ...]]:
+    """The last turn with words of the user's own, and the few before it, latest first."""
+    ask, context = "", []
+    for text in reversed(users[-2 * CONTEXT_TURNS - 2 :]):
+        if not ask:
+            ask = clean(text)
+        elif words := clean(text, CONTEXT_LIMIT):
+            context.append(words)
+            if len(context) == CONTEXT_TURNS:
+                break
+    if not ask and users:
+        ask = bounded(users[-1].strip(), CONTEXT_LIMIT)
+    return ask, tuple(context)
+
+
+def _needs(fields: dict[str, Any], seen: set[Need]) -> frozenset[Need]:
+    if (fields.get("tools") and fields.get("tool_choice") != "none") or (
+        fields.get("functions") and fields.get("function_call") != "none"
+    ):
+        seen.add(Need.TOOLS)
+    response_format = fields.get("response_format")
+    if isinstance(response_format, dict) and response_format.get("type") == "json_schema":
+        seen.add(Need.JSON_SCHEMA)
+    modalities = fields.get("modalities")
+    if isinstance(modalities, list) and "audio" in modalities:
+        seen.add(Need.AUDIO)
+    if fields.get("logprobs") or fields.get("top_logprobs"):
+        seen.add(Need.LOGPROBS)
+    return frozenset(seen)
+
+
+def _reserve(fields: dict[str, Any]) -> int:
+    """Tokens that the caller reserves for the answer, 0 when it does not say."""
+    for name in ("max_completion_tokens", "max_tokens"):
+        value = fields.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+    return 0
+
+
+def _schema_tokens(fields: dict[str, Any]) -> int:
+    """Tools, functions and a response schema travel in the prompt, too."""
+    schemas = [fields[name] for name in ("tools", "functions", "response_format") if fields.get(name)]
+    return estimate(_encoded(schemas)) if schemas else 0
+
+
+def _encoded(value: Any) -> str:
+    try:
+        return msgspec.json.encode(value).decode()
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return ""

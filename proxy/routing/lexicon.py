@@ -1,0 +1,77 @@
+"""What config/intents.yml says, as values: the file is a direct image of `Lexicon`.
+
+words:      {name: [[plain words], ...]}   a pattern may be <name>, any of them
+intents:    {name: {description, default, prior, difficulty, needs, chores, patterns, facts, examples}}
+follow_up:  [patterns]                     asks that lean on the conversation
+difficulty: {patterns, facts}              what makes an ask harder or easier
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from proxy.types import Need
+
+
+class Pattern(Struct, frozen=True, forbid_unknown_fields=True):
+    """One piece of evidence in the words of an ask. A plain string in YAML is its `re` alone."""
+
+    re: str
+    """RE2 syntax, case-insensitive, found anywhere in a passage of the ask (a sentence, or a few short ones);
+    `<name>` stands for any of these `words`, `^<name>` for one of them at the passage's beginning. No gaps.
+    Latin letters match with and without their accents."""
+    near: str | None = None
+    """A second one that must stand in the same passage: cheaper than `.*` between the two."""
+    weight: float = 1.0
+    """Log-odds, natural: 1 is a hint, 2 strong, 4 nearly certain, below 0 it speaks against."""
+    name: str = ""
+    """For the trace."""
+
+
+class Fact(Struct, frozen=True, forbid_unknown_fields=True):
+    """One piece of structural evidence: it holds while `over` < value <= `under`."""
+
+    fact: str
+    """A name of FACTS."""
+    over: float = 0.0
+    under: float = float("inf")
+    weight: float = 1.0
+    """Log-odds, as a pattern's."""
+
+
+class IntentSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """What intents.yml says of one intent."""
+
+    description: str = ""
+    default: bool = False
+    """The intent of requests that nothing speaks for; exactly one has it."""
+    prior: float = 0.0
+    """Log-odds before any evidence."""
+    difficulty: float = 0.4
+    """0..1: how hard such asks are on the whole."""
+    needs: tuple[Need, ...] = ()
+    """What a model must support to serve this intent at all."""
+    chores: tuple[str, ...] = ()
+    """Background chores (`Features.background`) that are of this kind."""
+    patterns: tuple[Pattern | str, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    examples: tuple[str, ...] = ()
+    """Typical asks: for readers, for tests, for a learned classifier's seed."""
+
+
+class Hardness(Struct, frozen=True, forbid_unknown_fields=True):
+    """What makes an ask harder (weight above 0) or easier than its intent is on the whole."""
+
+    patterns: tuple[Pattern | str, ...] = ()
+    facts: tuple[Fact, ...] = ()
+
+
+class Lexicon(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole of intents.yml."""
+
+    intents: dict[str, IntentSpec]
+    words: dict[str, tuple[tuple[str, ...], ...]] = {}
+    """Lines of plain words that a pattern names as `<name>`; a trailing `*` leaves the ending open."""
+    follow_up: tuple[Pattern | str, ...] = ()
+    """Asks that mean nothing without the conversation: `go on`, `now in Rust`, `thanks`."""
+    difficulty: Hardness = Hardness()
