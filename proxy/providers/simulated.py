@@ -21,6 +21,9 @@ _ASK_SHOWN = 160
 """Characters of the ask that are echoed."""
 
 _MAX_CHOICES = 16
+_MOST_VALUES = 2000
+_MOST_LEVELS = 32
+"""Of an instance of a schema."""
 _PIECE = re.compile(r"\s*\S+\s*")
 _encode = msgspec.json.Encoder().encode
 
@@ -64,7 +67,7 @@ def _answer(request: ChatRequest, model: Model) -> tuple[str, str]:
     kind = form.get("type")
     if kind == "json_schema":
         schema = _dict(_dict(form.get("json_schema")).get("schema"))
-        text = _encode(_instance(schema, schema)).decode()
+        text = _encode(_instance(schema, schema, iter(range(_MOST_VALUES)))).decode()
     elif kind == "json_object":
         text = _encode({"simulated": True, "model": model.id, "you_asked": _ask(request)}).decode()
     else:
@@ -114,10 +117,10 @@ def _pieces(text: str) -> list[str]:
 # --- a minimal instance of a schema --------------------------------------------------------------
 
 
-def _instance(schema: Any, root: Json, depth: int = 0) -> Any:
-    """Something that the schema allows, as small as it gets; beyond 32 levels null."""
+def _instance(schema: Any, root: Json, left: Iterator[int], depth: int = 0) -> Any:
+    """Something that the schema allows, as small as it gets; where that has no end, null."""
     schema = _resolved(schema, root)
-    if depth > 32:
+    if depth > _MOST_LEVELS or next(left, None) is None:
         return None
     for key in ("const", "default"):
         if key in schema:
@@ -126,32 +129,32 @@ def _instance(schema: Any, root: Json, depth: int = 0) -> Any:
         return enum[0]
     for key in ("anyOf", "oneOf", "allOf"):
         if isinstance(options := schema.get(key), list) and options:
-            return _instance(options[0], root, depth + 1)
-    return _of_type(schema, root, depth)
+            return _instance(options[0], root, left, depth + 1)
+    return _of_type(schema, root, left, depth)
 
 
-def _of_type(schema: Json, root: Json, depth: int) -> Any:
+def _of_type(schema: Json, root: Json, left: Iterator[int], depth: int) -> Any:
     kind = schema.get("type")
     if isinstance(kind, list):
         kind = kind[0] if kind else None
     if kind == "array":
         least = schema.get("minItems")
         count = min(least, 100) if isinstance(least, int) else 0
-        return [_instance(schema.get("items"), root, depth + 1) for _ in range(count)]
+        return [_instance(schema.get("items"), root, left, depth + 1) for _ in range(count)]
     if kind in ("integer", "number"):
         return _number(schema)
     if kind == "string":
         return _string(schema)
     if kind == "boolean":
         return False
-    return None if kind == "null" else _object(schema, root, depth)
+    return None if kind == "null" else _object(schema, root, left, depth)
 
 
-def _object(schema: Json, root: Json, depth: int) -> Json:
+def _object(schema: Json, root: Json, left: Iterator[int], depth: int) -> Json:
     members = _dict(schema.get("properties"))
     required = schema.get("required")
     names = [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
-    return {name: _instance(members.get(name), root, depth + 1) for name in names}
+    return {name: _instance(members.get(name), root, left, depth + 1) for name in names}
 
 
 def _number(schema: Json) -> int | float:
