@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gateway": {"types", "errors", "wire", "providers", "routing", "dispatch", "telemetry"},
     "server": {"types", "errors", "wire", "gateway"},
     "settings": {"types", "errors", "routing", "providers", "dispatch", "telemetry", "server"},
+    "batch": {"errors"},
     "app": {"*"},
     "__main__": {"*"},
 }

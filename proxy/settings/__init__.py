@@ -7,11 +7,12 @@
 
     file --document--> plain values --reader--> structs --assemble--> Settings
 
-This package alone reads YAML and the environment that it is handed; the rooms get the frozen values.
+This package alone reads YAML and the environment; the rooms get the frozen values.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from hashlib import blake2b
@@ -85,11 +86,13 @@ class Settings(Struct, frozen=True):
         return f"Settings(epoch={self.epoch!r}, models={[model.id for model in self.models]!r})"
 
 
-def load(directory: Path | None, environ: Mapping[str, str]) -> Settings:
-    """Reads a directory, or the configuration that the package carries.
+def load(directory: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Reads a directory, or the configuration that the package carries; the environment is the process's
+    own unless one is given.
 
     Raises ConfigError with all problems of all files, a line each.
     """
+    environ = os.environ if environ is None else environ
     problems: list[str] = []
     place = default_directory() if directory is None else directory
     files = _Files(place, place.name if directory is None else str(directory), environ, problems)
@@ -123,14 +126,13 @@ class _Files:
     def __init__(self, place: Path, label: str, environ: Mapping[str, str], problems: list[str]) -> None:
         self._place = place
         self._label = label
-        self._environ = environ
-        self._problems = problems
+        self._readers = {name: Reader(self.label(name), environ, problems, RANGES) for name in FILES}
 
     def label(self, name: str) -> str:
         return f"{self._label}/{name}"
 
     def reader(self, name: str) -> Reader:
-        return Reader(self.label(name), self._environ, self._problems, RANGES)
+        return self._readers[name]
 
     def document(self, name: str) -> Any:
         """The file's values; None when it is empty, missing but optional, or unreadable (reported)."""

@@ -28,7 +28,7 @@ def parse(text: str, report: Report) -> Any:
     source = _BRACES.sub(_OPEN + r"\1" + _CLOSE, text)
     try:
         if _depth(source) > DEPTH_LIMIT:
-            report("", f"is nested more than {DEPTH_LIMIT} levels deep: write it flatter")
+            report("", _TOO_DEEP)
             return None
         root = _Loader(source).get_single_node()
     except yaml.MarkedYAMLError as error:
@@ -86,6 +86,10 @@ _SCALARS: dict[str, Callable[[str], Any]] = {
 }
 
 
+_TOO_DEEP = f"is nested more than {DEPTH_LIMIT} levels deep: write it flatter"
+_COLLECTIONS = frozenset({_TAG + "seq", _TAG + "map"})
+
+
 class _Builder:
     """Turns composed nodes into values, keeping the path for whoever has to mend the file."""
 
@@ -104,6 +108,9 @@ class _Builder:
         if id(node) in self._open:
             self._report(at, "refers to itself: write the value out instead of the alias")
             return None
+        if len(self._open) > DEPTH_LIMIT:
+            self._report("", _TOO_DEEP)
+            return None
         self._open.add(id(node))
         try:
             return self._build(node, at)
@@ -113,6 +120,9 @@ class _Builder:
     def _build(self, node: yaml.Node, at: str) -> Any:
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, at)
+        if node.tag not in _COLLECTIONS:
+            self._report(at, f"the tag {_tag(node)} is not allowed: write a plain value")
+            return None
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, f"{at}[{i}]") for i, item in enumerate(node.value)]
         return dict(self._members(node, at))
@@ -122,9 +132,9 @@ class _Builder:
         try:
             if construct is not None:
                 return construct(node.value)
-            self._report(at, f"the tag {node.tag!r} is not allowed: write a plain value")
+            self._report(at, f"the tag {_tag(node)} is not allowed: write a plain value")
         except ValueError:
-            self._report(at, f"is not what its tag {node.tag!r} says")
+            self._report(at, f"is not what its tag {_tag(node)} says")
         return None
 
     def _members(self, node: yaml.Node, at: str) -> Iterator[tuple[str, Any]]:
@@ -151,6 +161,10 @@ def _depth(source: str) -> int:
         if deepest > DEPTH_LIMIT:
             break
     return deepest
+
+
+def _tag(node: yaml.Node) -> str:
+    return str(node.tag).replace(_TAG, "!!")
 
 
 def _line(mark: Any) -> str:

@@ -69,5 +69,5 @@ class ModelEntry(Struct, frozen=True):
 class RegistryFile(Struct, frozen=True):
     """The whole file."""
 
-    providers: dict[str, ProviderEntry]
-    models: tuple[ModelEntry, ...]
+    providers: dict[str, ProviderEntry] = {}
+    models: tuple[ModelEntry, ...] = ()

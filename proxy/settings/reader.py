@@ -44,7 +44,8 @@ class Range(Struct, frozen=True):
 
     def __str__(self) -> str:
         if self.high < inf:
-            return f"between {self.low:g} and {self.high:g}"
+            low = f"above {self.low:g} and" if self.above else f"between {self.low:g} and"
+            return f"{low} {'at most ' if self.above else ''}{self.high:g}"
         return f"above {self.low:g}" if self.above else f"{self.low:g} or more"
 
 
@@ -63,23 +64,36 @@ class Reader:
         self._environ = environ
         self._problems = problems
         self._ranges = ranges
+        self._places: set[str] = set()
 
     def problem(self, at: str, message: str) -> None:
-        """Adds one line: file, path inside it, what is wrong and what to do."""
-        place = f"{self._file}: {at}: " if at else f"{self._file}: "
-        self._problems.append(place + message)
+        """Adds one line: file, path inside it, what is wrong and what to do. A path has one problem at
+        most, the first: what follows from it is no news."""
+        if at not in self._places:
+            self._places.add(at)
+            place = f"{self._file}: {at}: " if at else f"{self._file}: "
+            self._problems.append(place + message)
+
+    def sound(self, at: str = "") -> bool:
+        """Nothing was wrong so far at this path, or below it; without a path, in the whole file."""
+        if not at:
+            return not self._places
+        return not any(place == at or place.startswith((f"{at}.", f"{at}[")) for place in self._places)
 
     def struct(self, value: Any, wanted: type[T], at: str = "") -> T:
         """A struct out of a mapping; what can't be read has its default, or is empty."""
+        owner: Any = wanted
+        fields = _fields(owner)
         if not isinstance(value, dict):
             if value is not None:
                 self.problem(at, f"expected a mapping, not {shown(value)}")
+            if not self.sound(at):
+                return wanted(**{name: _fallback(field) for name, field in fields.items()})
             value = {}
-        owner: Any = wanted
-        fields = _fields(owner)
         for name in value:
             if name not in fields:
-                self.problem(member(at, name), f"unknown key{did_you_mean(name, fields)}")
+                place = member(at, "?" if _KEYLIKE.search(name) else name)
+                self.problem(place, f"unknown key{did_you_mean(name, fields)}")
         return wanted(**{name: self._field(value, name, owner, at) for name in fields})
 
     def _field(self, values: dict[str, Any], name: str, owner: type, at: str) -> Any:
@@ -111,7 +125,8 @@ class Reader:
 
     def _number(self, value: float, option: Any, at: str, limits: _Limits) -> Any:
         if value not in limits.range:
-            self.problem(at, f"{value!r:.40} is out of range: must be {limits.range}")
+            wanted = limits.range if abs(value) < _HUGE else "smaller"
+            self.problem(at, f"{value!r:.40} is out of range: must be {wanted}")
             return _BAD
         return option(value)
 
@@ -216,7 +231,7 @@ _HUGE = 1e300
 _FEW = 12
 _SHOWN = 40
 _KINDS = {dict: "a mapping", list: "a list", bool: "the boolean", int: "the number", float: "the number"}
-_KEYLIKE = re.compile(r"(?i)^(sk|gsk|pk|rk|xai|hf|ghp|key|bearer)[-_ ]|^[A-Za-z0-9+/=_-]{32,}$")
+_KEYLIKE = re.compile(r"(?i)^(sk|gsk|pk|rk|xai|hf|ghp|bearer)[-_ ]|^[A-Za-z0-9+/=_-]{32,}$")
 _TEXTUAL = frozenset({"text", "choice"})
 
 _BY_TYPE = {

@@ -18,6 +18,7 @@ from proxy.settings.reference import unset
 from proxy.settings.registry_checks import (
     SIMULATED,
     check_fallbacks,
+    check_filled,
     check_model,
     check_provider,
     claim_names,
@@ -46,6 +47,8 @@ def assemble(
     timeouts: Timeouts,
 ) -> Registry:
     """Checks the whole file and sets up what is ready. `timeouts` are those of proxy.yml."""
+    if reader.sound():
+        check_filled(file, reader)
     for name, provider in file.providers.items():
         check_provider(name, provider, reader, dialects, timeouts)
     names = claim_names(file.models, reader)

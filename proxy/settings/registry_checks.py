@@ -22,6 +22,13 @@ AUTO = "auto"
 # --- providers -----------------------------------------------------------------------------------
 
 
+def check_filled(file: RegistryFile, reader: Reader) -> None:
+    """There is a provider and a model at all."""
+    for name in ("providers", "models"):
+        if not getattr(file, name):
+            reader.problem(name, "is empty: add one, or start from what `kuro init DIR` writes")
+
+
 def check_provider(
     name: str, entry: ProviderEntry, reader: Reader, dialects: Collection[str], timeouts: Timeouts
 ) -> None:
@@ -69,9 +76,9 @@ def wrong_url(url: str) -> str:
 
 def _check_headers(entry: ProviderEntry, at: str, reader: Reader) -> None:
     for name, value in entry.headers.items():
-        place = f"{at}.headers.{name if _HEADER.fullmatch(name) else '?'}"
+        place = f"{at}.headers.{name}"
         if not _HEADER.fullmatch(name):
-            reader.problem(place, "the name is no HTTP header name (RFC 9110, section 5.1): mend it")
+            reader.problem(f"{at}.headers", f"{shown(name)} is no HTTP header name: mend it")
         elif name.lower() in _OURS:
             reader.problem(place, f"{name} is set by the proxy: remove it")
         if not _HEADER_VALUE.fullmatch(value.text):
@@ -137,14 +144,14 @@ def check_model(
 ) -> None:
     """What one model refers to, and its limits."""
     provider = file.providers.get(model.provider)
-    if provider is None and model.provider:
+    if provider is None and model.provider and file.providers:
         known = did_you_mean(model.provider, file.providers)
         reader.problem(f"{at}.provider", f"{shown(model.provider)} is not a provider{known}")
     for intent in model.capabilities:
-        if intent not in intents:
+        if intents and intent not in intents:
             known = did_you_mean(intent, intents)
-            reader.problem(f"{at}.capabilities", f"{shown(intent)} is not an intent{known}")
-    if model.max_output_tokens is not None and model.max_output_tokens > model.context_window:
+            reader.problem(f"{at}.capabilities.{intent}", f"{shown(intent)} is not an intent{known}")
+    if (model.max_output_tokens or 0) > model.context_window and reader.sound(f"{at}.context_window"):
         reader.problem(
             f"{at}.max_output_tokens",
             f"{model.max_output_tokens} is more than the context_window of {model.context_window}: lower it",

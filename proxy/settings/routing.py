@@ -15,14 +15,6 @@ from proxy.settings.registry_checks import NAME, NAME_RULE
 BALANCED = "balanced"
 """The profile of plain `auto`."""
 
-PROFILES = {
-    BALANCED: Weights(),
-    "cheap": Weights(quality=0.3, latency=0.2, cost=1.5),
-    "fast": Weights(quality=0.3, latency=1.5, cost=0.2),
-    "best": Weights(capability=1.2, quality=2.0, latency=0.1, cost=0.05),
-}
-"""What `auto:NAME` may be where routing.yml names no profiles."""
-
 
 class RuleEntry(Struct, frozen=True):
     """An item of `rules`. Of several models the first that is ready is meant."""
@@ -51,8 +43,6 @@ def assemble(document: Any, reader: Reader, known: Known) -> tuple[RoutingPolicy
     """The policy, and warnings about what it names that is left out."""
     policy = reader.struct(_without(document, "rules"), RoutingPolicy)
     entries = reader.struct(_only(document, "rules"), RulesEntry).rules
-    if not policy.profiles:
-        policy = replace(policy, profiles=PROFILES)
     policy = replace(policy, rules=tuple(_rules(entries, known.models)))
     _check_ladder(policy.ladder, reader)
     _check_profiles(policy.profiles, reader)
@@ -84,7 +74,7 @@ def _check_ladder(ladder: tuple[Step, ...], reader: Reader) -> None:
     for i, step in enumerate(ladder):
         if step in ladder[:i]:
             reader.problem(f"ladder[{i}]", f"{str(step)!r} stands twice: remove one")
-    if Step.SCORING not in ladder and Step.DEFAULT not in ladder:
+    if Step.SCORING not in ladder and Step.DEFAULT not in ladder and reader.sound("ladder"):
         reader.problem("ladder", "can end without an answer: add 'scoring' or 'default'")
 
 
@@ -114,17 +104,20 @@ def _check_rules(
         seen.setdefault(rule.name, at)
         if isinstance(rule.model, tuple) and not rule.model:
             reader.problem(f"{at}.model", "names no model")
-        _check_named(_listed(rule.model), f"{at}.model", "model", known.models, reader)
-        _check_named(rule.when.intent, f"{at}.when.intent", "intent", known.intents, reader)
-        _check_named(rule.when.profile, f"{at}.when.profile", "profile", profiles, reader)
+        _check_named(rule.model, f"{at}.model", "a model", known.models, reader)
+        _check_named(rule.when.intent, f"{at}.when.intent", "an intent", known.intents, reader)
+        _check_named(rule.when.profile, f"{at}.when.profile", "a profile", profiles, reader)
         _check_order(rule.when, f"{at}.when", reader)
 
 
-def _check_named(names: Iterable[str], at: str, what: str, known: Collection[str], reader: Reader) -> None:
-    for name in names:
-        if name and name not in known:
-            article = "an" if what[0] in "aeiou" else "a"
-            reader.problem(at, f"{shown(name)} is not {article} {what}{did_you_mean(name, known)}")
+def _check_named(
+    names: str | tuple[str, ...], at: str, what: str, known: Collection[str], reader: Reader
+) -> None:
+    """Every name is known. Where nothing is known, its own file has a problem already."""
+    for i, name in enumerate(_listed(names)):
+        if name and known and name not in known:
+            place = at if isinstance(names, str) else f"{at}[{i}]"
+            reader.problem(place, f"{shown(name)} is not {what}{did_you_mean(name, known)}")
 
 
 def _check_order(when: Condition, at: str, reader: Reader) -> None:
@@ -144,7 +137,7 @@ def _resolved(
             warnings.append(f"rule {entry.name!r} never holds: none of its models is ready")
     default, judge = policy.default_model, policy.judge
     if default is not None:
-        _check_named([default], "default_model", "model", known.models, reader)
+        _check_named(default, "default_model", "a model", known.models, reader)
         default = known.models.get(default)
         if default not in known.ready:
             warnings.append(
@@ -156,7 +149,7 @@ def _resolved(
 
 
 def _judge(judge: JudgePolicy, reader: Reader, known: Known, warn: Callable[[str], None]) -> JudgePolicy:
-    _check_named([judge.model], "judge.model", "model", known.models, reader)
+    _check_named(judge.model, "judge.model", "a model", known.models, reader)
     if not judge.enabled:
         return judge
     if not judge.model:

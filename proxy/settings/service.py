@@ -77,7 +77,7 @@ def _keys(entries: tuple[KeyEntry, ...], reader: Reader) -> tuple[AccessKey, ...
     keys: list[AccessKey] = []
     for i, entry in enumerate(entries):
         at = f"keys[{i}]"
-        wrong = _wrong_key(entry.key)
+        wrong = _wrong_key(entry.key) if reader.sound(f"{at}.key") else ""
         if entry.name and not NAME.fullmatch(entry.name):
             reader.problem(f"{at}.name", f"{shown(entry.name)} {NAME_RULE}")
         if any(entry.name == other.name for other in keys):
