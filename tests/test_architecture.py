@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
     "errors": {"types"},
     "wire": {"types", "errors"},
+    "batch": {"types", "errors"},
     "routing": {"types", "errors"},
     "telemetry": {"types", "errors"},
     "providers": {"types", "errors", "wire"},

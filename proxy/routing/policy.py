@@ -74,7 +74,7 @@ class CachePolicy(Struct, frozen=True):
     """The decision cache. `ttl` in seconds, `size` in decisions; a size of 0 switches it off."""
 
     ttl: float = 60.0
-    size: int = 10_000
+    size: int = 4_096
 
 
 class StickyPolicy(Struct, frozen=True):

@@ -33,6 +33,8 @@ COST_HALF = 3.0
 """USD per million tokens, prompt and completion blended, at which the cost term is 0.5."""
 TYPICAL_COMPLETION = 300
 """Tokens that an answer is taken to have, unless the caller's limit is lower."""
+LEADING = 4
+"""Intents that count: those behind them are seldom more than doubt."""
 UNSAID = 0.5
 """Fitness for every intent of a model whose registry entry names none at all."""
 
@@ -66,10 +68,8 @@ Standing = Mapping[str, tuple[float, float]]
 Ranking = tuple[tuple[str, float], ...]
 """(registry id, total), best first."""
 
-Terms = tuple[float, float, float, float, float]
-
 TERMS = ("capability", "quality", "latency", "success", "cost")
-"""What `terms` gives, in its order. `Weights` has a field for each."""
+"""What `explain` names. `Weights` has a field for each."""
 
 
 class Candidate(Struct, frozen=True):
@@ -119,7 +119,7 @@ def standing(pool: Iterable[Candidate], view: View) -> Standing:
 
 
 def rank(
-    pool: Sequence[Candidate],
+    pool: Iterable[Candidate],
     features: Features,
     classification: Classification,
     weights: Weights,
@@ -128,11 +128,22 @@ def rank(
     """The candidates of `pool` by total, best first. Equal totals keep the registry's order."""
     w = weights
     capable, good, quick, sure, dear = w.capability, w.quality, w.latency, w.success, w.cost
-    rows = terms(pool, features, classification, standing)
-    totals = [
-        (c.id, capable * capability + good * quality + quick * latency + sure * success - dear * cost)
-        for c, (capability, quality, latency, success, cost) in zip(pool, rows, strict=True)
-    ]
+    completion = min(features.completion_tokens or TYPICAL_COMPLETION, TYPICAL_COMPLETION)
+    written = completion / (features.prompt_tokens + completion)
+    difficulty = classification.difficulty
+    shares = _shares(classification)
+    totals = []
+    for candidate in pool:
+        fitness, unsaid = candidate.fitness.get, candidate.unsaid
+        capability = 0.0
+        for intent, share in shares:
+            capability += share * fitness(intent, unsaid)
+        quality = 1.0 - difficulty * (1.0 - candidate.quality)
+        latency, success = standing[candidate.id]
+        price = candidate.price_in + written * (candidate.price_out - candidate.price_in)
+        cost = price / (price + COST_HALF)
+        total = capable * capability + good * quality + quick * latency + sure * success - dear * cost
+        totals.append((candidate.id, total))
     totals.sort(key=_TOTAL, reverse=True)
     return tuple(totals)
 
@@ -145,31 +156,15 @@ def explain(
     standing: Standing,
 ) -> tuple[Scored, ...]:
     """As `rank`, with every term by name: for a reader."""
-    rows = terms(pool, features, classification, standing)
-    named = {c.id: dict(zip(TERMS, row, strict=True)) for c, row in zip(pool, rows, strict=True)}
     ranking = rank(pool, features, classification, weights, standing)
-    return tuple(Scored(model=model, total=total, terms=named[model]) for model, total in ranking)
-
-
-def terms(
-    pool: Sequence[Candidate], features: Features, classification: Classification, standing: Standing
-) -> list[Terms]:
-    """Every candidate's terms for one request, each 0..1, in the pool's order."""
-    completion = min(features.completion_tokens or TYPICAL_COMPLETION, TYPICAL_COMPLETION)
-    written = completion / (features.prompt_tokens + completion)
-    difficulty = classification.difficulty
-    shares = _shares(classification)
-    rows = []
-    for candidate in pool:
-        fitness, unsaid = candidate.fitness.get, candidate.unsaid
-        capability = 0.0
-        for intent, share in shares:
-            capability += share * fitness(intent, unsaid)
-        quality = 1.0 - difficulty * (1.0 - candidate.quality)
-        latency, success = standing[candidate.id]
-        price = candidate.price_in + written * (candidate.price_out - candidate.price_in)
-        rows.append((capability, quality, latency, success, price / (price + COST_HALF)))
-    return rows
+    # A term is the total that is left when its weight is 1 and the others are 0.
+    terms = {
+        term: dict(rank(pool, features, classification, alone, standing)) for term, alone in _ALONE.items()
+    }
+    return tuple(
+        Scored(model, total, {term: abs(values[model]) for term, values in terms.items()})
+        for model, total in ranking
+    )
 
 
 def _fitness(model: Model, intent_needs: Mapping[str, Iterable[Need]]) -> dict[str, float]:
@@ -179,9 +174,10 @@ def _fitness(model: Model, intent_needs: Mapping[str, Iterable[Need]]) -> dict[s
 
 
 def _shares(classification: Classification) -> list[tuple[str, float]]:
-    """The intents with their confidences scaled to a sum of 1."""
-    sure = sum([confidence for _, confidence in classification.intents])
-    return [(intent, confidence / sure) for intent, confidence in classification.intents] if sure else []
+    """The leading intents with their confidences scaled to a sum of 1."""
+    leading = classification.intents[:LEADING]
+    sure = sum([confidence for _, confidence in leading])
+    return [(intent, confidence / sure) for intent, confidence in leading] if sure else []
 
 
 def _seen(candidate: Candidate, observed: Observed | None) -> tuple[float, float]:
@@ -197,3 +193,5 @@ def _seen(candidate: Candidate, observed: Observed | None) -> tuple[float, float
 
 
 _TOTAL = itemgetter(1)
+
+_ALONE = {term: Weights(**{other: float(other == term) for other in TERMS}) for term in TERMS}

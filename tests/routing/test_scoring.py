@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pytest
@@ -21,7 +22,6 @@ from proxy.routing.scoring import (
     explain,
     rank,
     standing,
-    terms,
 )
 from proxy.types import Classification, Features, Model, Need, Price, Priors
 
@@ -52,9 +52,15 @@ def term(
     seen: Seen | None = None,
     others: tuple[Model, ...] = (),
 ) -> float:
-    pool = candidates((wanted, *others))
-    rows = terms(pool, features, classification or classified(), standing(pool, lambda _: seen))
-    return rows[0][TERMS.index(name)]
+    return terms((wanted, *others), features, classification or classified(), seen)[wanted.id][name]
+
+
+def terms(
+    models: Iterable[Model], features: Features, classification: Classification, seen: Seen | None = None
+) -> dict[str, dict[str, float]]:
+    pool = candidates(models)
+    scored = explain(pool, features, classification, Weights(), standing(pool, lambda _: seen))
+    return {one.model: one.terms for one in scored}
 
 
 def order(
@@ -82,6 +88,9 @@ def order(
         pytest.param(
             {"code": 0.8, "math": 0.4}, [("code", 0.6), ("math", 0.2)], 0.7, id="several are averaged"
         ),
+        pytest.param(
+            {"e": 1.0}, [(name, 0.2) for name in "abcde"], 0.0, id="the fifth of many is no more than doubt"
+        ),
         pytest.param({"code": 0.8}, [("math", 1.0)], 0.0, id="an intent that isn't listed has no fitness"),
         pytest.param({"code": 0.8}, [("code", 0.0)], 0.0, id="no confidence at all is no capability"),
     ],
@@ -103,8 +112,9 @@ def test_a_model_that_lacks_what_an_intent_needs_has_no_fitness_for_it() -> None
         model("seeing", drawing=0.3, supports=frozenset({Need.VISION})),
     )
     pool = candidates((blind, seeing), {"drawing": (Need.VISION,)})
-    rows = terms(pool, Features("ask"), classified(("drawing", 1.0)), standing(pool, lambda _: None))
-    assert [row[0] for row in rows] == [0.0, 0.3]
+    asked = (Features("ask"), classified(("drawing", 1.0)), Weights(), standing(pool, lambda _: None))
+    fitness = {scored.model: scored.terms["capability"] for scored in explain(pool, *asked)}
+    assert fitness == {"blind": 0.0, "seeing": 0.3}
 
 
 # --- quality, latency, success, cost -------------------------------------------------------------
@@ -271,10 +281,10 @@ def test_every_term_is_within_0_and_1(
     quality: float, latency: float, price: Price | None, fitness: float, difficulty: float,
     seen: Seen | None, prompt: int, completion: int,
 ) -> None:  # fmt: skip
-    pool = candidates([model(quality=quality, latency=latency, price=price, code=fitness)])
     features = Features("ask", prompt_tokens=prompt, completion_tokens=completion)
-    (row,) = terms(pool, features, classified(difficulty=difficulty), standing(pool, lambda _: seen))
-    assert all(-1e-9 <= value <= 1.0 + 1e-9 for value in row)
+    wanted = model(quality=quality, latency=latency, price=price, code=fitness)
+    (found,) = terms([wanted], features, classified(difficulty=difficulty), seen).values()
+    assert all(-1e-9 <= value <= 1.0 + 1e-9 for value in found.values())
 
 
 @given(weights=WEIGHTS, low=SHARES, high=SHARES, which=st.sampled_from(["quality", "latency", "code"]))
