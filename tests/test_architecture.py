@@ -21,7 +21,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
     "errors": {"types"},
     "wire": {"types", "errors"},
-    "batch": {"types", "errors"},
     "routing": {"types", "errors"},
     "telemetry": {"types", "errors"},
     "providers": {"types", "errors", "wire"},
