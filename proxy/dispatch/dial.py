@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain, zip_longest
 from typing import Any, TypeVar
 
@@ -22,17 +22,25 @@ STAGGER = 0.25
 Address = tuple[Any, ...]
 """One entry of getaddrinfo: family, type, protocol, canonical name, socket address."""
 
+Resolve = Callable[..., Awaitable[Sequence[Address]]]
+
 
 async def dial(
-    protocol: Callable[[], P], host: str, port: int, tls: ssl.SSLContext | None = None
+    protocol: Callable[[], P],
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None = None,
+    resolve: Resolve | None = None,
 ) -> tuple[asyncio.Transport, P]:
-    """A connected transport and its protocol.
+    """A connected transport and its protocol. `resolve` is the event loop's getaddrinfo, or another.
 
     Raises OSError (ssl.SSLError is one), and UnicodeError or ValueError for a host that can't be a name.
     Cancelling it leaves no socket behind. How long it may take is the caller's business.
     """
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = await (resolve or loop.getaddrinfo)(host, port, type=socket.SOCK_STREAM)
+    if not found:
+        raise OSError("the name has no address")
     connected = await _race(interleave(found))
     # Neither loop awaits before the transport owns the socket, so nothing can be lost in between.
     return await loop.create_connection(

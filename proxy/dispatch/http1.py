@@ -23,7 +23,8 @@ from proxy.dispatch.response import Response
 from proxy.dispatch.trouble import Http1Error, Trouble, Waits
 
 HEAD_LIMIT = 64 * 1024
-"""Bytes that may come without a byte of body: head, 1xx, trailers. Counted per read of up to SLICE."""
+"""Bytes that may come without a byte of body between them: head, 1xx, chunk sizes, trailers. Counted by
+reads of up to SLICE."""
 LINE_LIMIT = 16 * 1024
 """Bytes of one header line."""
 FIELDS_LIMIT = 256
@@ -140,7 +141,9 @@ class Connection(asyncio.Protocol):
         """The buffer was emptied: the upstream may go on."""
         if self._paused and not self.closed:
             self._paused = False
-            self._transport.resume_reading()
+            # It may be closing without having said so yet: a write that failed.
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
 
     def _tick_writing(self, now: float) -> None:
         left = self._transport.get_write_buffer_size()
@@ -212,7 +215,9 @@ class Connection(asyncio.Protocol):
             if not response.complete:
                 self.fail(Trouble.BAD_RESPONSE, _reason(error))
             return
-        if response.size == before and not response.complete:
+        if response.size != before:
+            self._barren = 0
+        elif not response.complete:
             self._barren += len(data)
             if self._barren > HEAD_LIMIT:
                 self.fail(Trouble.BAD_RESPONSE, f"more than {HEAD_LIMIT} bytes of headers")

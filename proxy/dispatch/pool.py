@@ -129,8 +129,9 @@ class Pool:
 
     def returned(self, connection: Connection) -> None:
         """A connection that can be used again goes to the first in the queue, or to rest."""
-        if self._queue:
-            self._queue.popitem(last=False)[0].set_result(connection)
+        turn = self._next()
+        if turn is not None:
+            turn.set_result(connection)
             return
         connection.rest(self._keep_alive, self.clock())
         self._idle.append(connection)
@@ -212,9 +213,17 @@ class Pool:
             self.returned(connection)
 
     def _grant(self) -> None:
-        while self._queue and self._has_room():
+        while self._has_room() and (turn := self._next()) is not None:
             self._dialing += 1
-            self._queue.popitem(last=False)[0].set_result(None)
+            turn.set_result(None)
+
+    def _next(self) -> asyncio.Future[Connection | None] | None:
+        """The first in line who still wants its turn: a cancelled task leaves the queue only when it runs."""
+        while self._queue:
+            turn, _ = self._queue.popitem(last=False)
+            if not turn.done():
+                return turn
+        return None
 
     async def _dial(self, patience: float) -> Connection:
         """Turns a slot, which is already counted, into a connection or frees it."""
@@ -223,8 +232,10 @@ class Pool:
         try:
             async with asyncio.timeout(None if patience == inf else patience):
                 await dial(lambda: connection, host, port, tls)
-            if self._closed or connection.closed:
-                raise Http1Error(Trouble.CLOSED, "the connection was closed as soon as it was made")
+            if self._closed:
+                raise Http1Error(Trouble.CLOSED, "the pool is closed")
+            if connection.closed:
+                raise Http1Error(Trouble.DISCONNECTED, "the connection was closed as soon as it was made")
             self._connections.add(connection)
         except TimeoutError:
             raise Http1Error(Trouble.CONNECT_TIMEOUT, f"not connected within {patience:g} s") from None

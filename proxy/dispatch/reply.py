@@ -42,6 +42,10 @@ class Exchange(Protocol):
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Lower-case names."""
 
+    @property
+    def ended(self) -> bool:
+        """Known to have nothing left to take; False when only `take` can tell."""
+
     async def take(self) -> bytes:
         """All bytes that have come; none at the end. Raises Http1Error."""
 
@@ -78,14 +82,14 @@ class Fields(Mapping[str, str]):
 class Reply:
     """One answer. Iterating gives the body as it comes, decoded. Raises only UpstreamError."""
 
-    __slots__ = ("_exchange", "_inflate", "_started", "headers", "status")
+    __slots__ = ("_coding", "_exchange", "_inflate", "headers", "status")
 
     def __init__(self, exchange: Exchange) -> None:
         self.status = exchange.status
         self.headers = Fields(exchange.headers)
         self._exchange = exchange
+        self._coding = _coding(exchange.headers)
         self._inflate: Inflate | None = None
-        self._started = False
 
     async def read(self, limit: int) -> bytes:
         """The whole body, decoded; longer than `limit` bytes is a bad response."""
@@ -97,6 +101,8 @@ class Reply:
                 self.abort()
                 raise UpstreamError(Failure(FailureKind.BAD_RESPONSE, f"more than {limit} bytes of body"))
             parts.append(data)
+            if self._coding is None and self._exchange.ended:
+                break
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def chunks(self) -> AsyncIterator[bytes]:
@@ -122,17 +128,17 @@ class Reply:
 
     async def _step(self) -> bytes:
         try:
-            if not self._started:
-                self._started = True
-                self._inflate = _inflate(self.headers)
-            if self._inflate is None:
+            if self._coding is None:
                 return await self._exchange.take()
-            return await self._unfold(self._inflate)
+            return await self._unfold(self._coding)
         except Http1Error as error:
             self._exchange.abort()
             raise UpstreamError(failure(error)) from None
 
-    async def _unfold(self, inflate: Inflate) -> bytes:
+    async def _unfold(self, coding: str) -> bytes:
+        inflate = self._inflate
+        if inflate is None:
+            inflate = self._inflate = Inflate(coding)
         while not (data := inflate.pull()):
             raw = await self._exchange.take()
             if not raw:
@@ -147,6 +153,10 @@ def failure(error: Http1Error) -> Failure:
     return Failure(FAILURES[error.kind], str(error)[:MESSAGE_LIMIT])
 
 
-def _inflate(headers: Fields) -> Inflate | None:
-    coding = headers.get("content-encoding", "identity").strip().lower()
-    return None if coding in ("identity", "") else Inflate(coding)
+def _coding(headers: list[tuple[bytes, bytes]]) -> str | None:
+    """What the body is compressed with. Judged when it is read: the status may be all that is wanted."""
+    for name, value in headers:
+        if name == b"content-encoding":
+            coding = value.decode("latin-1").strip().lower()
+            return None if coding in ("identity", "") else coding
+    return None

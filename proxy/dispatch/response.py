@@ -54,6 +54,11 @@ class Response:
         self._waiter: asyncio.Future[None] | None = None
         self._error: Http1Error | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Everything has come and was taken."""
+        return self.complete and not self._parts
+
     async def take(self) -> bytes:
         """All bytes of the body that have come and weren't taken yet, at least one; none at the end.
 

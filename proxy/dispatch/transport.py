@@ -86,7 +86,7 @@ def _parse(provider: Provider) -> httpx.URL:
 # --- our pool as a transport of httpx ------------------------------------------------------------
 
 
-_EXCEPTIONS: dict[Trouble, type[httpx.TransportError]] = {
+EXCEPTIONS: dict[Trouble, type[httpx.TransportError]] = {
     Trouble.CONNECT: httpx.ConnectError,
     Trouble.CONNECT_TIMEOUT: httpx.ConnectTimeout,
     Trouble.LOCAL: httpx.ConnectError,
@@ -148,7 +148,7 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
             head = compose(request.method.encode("ascii"), url.raw_path, headers, len(body))
             response = await self._pool(url).request(head, body, _waits(request))
         except Http1Error as error:
-            raise _EXCEPTIONS[error.kind](str(error), request=request) from error
+            raise EXCEPTIONS[error.kind](str(error), request=request) from error
         return httpx.Response(
             response.status, headers=response.headers, stream=BodyStream(response), request=request
         )
@@ -196,12 +196,12 @@ class BodyStream(httpx.AsyncByteStream):
         try:
             return await self._response.take()
         except Http1Error as error:
-            raise _EXCEPTIONS[error.kind](str(error)) from error
+            raise EXCEPTIONS[error.kind](str(error)) from error
 
     async def read(self) -> bytes:
         """The whole body, out of the buffer when it is there already."""
         data = await self.take()
-        if self._response.complete and not self._response.size:
+        if self._response.ended:
             return data
         parts = [data]
         while data := await self.take():
@@ -322,6 +322,11 @@ class StockExchange:
         self._parts = cast(httpx.AsyncByteStream, response.stream).__aiter__()
         self._part = part
         self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Only `take` can tell."""
+        return False
 
     async def take(self) -> bytes:
         """The next piece; none at the end. Raises Http1Error."""

@@ -73,7 +73,7 @@ class Upstream:
         await self._wire.aclose()
 
     def _target(self, path: str) -> bytes:
-        target = self._prefix + path.encode("ascii")
+        target = self._prefix + path.encode()
         if not self._suffix:
             return target
         return target + (b"&" if b"?" in target else b"?") + self._suffix
@@ -109,8 +109,9 @@ def compose(method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]]
 
     Raises Http1Error when a part holds a line break or NUL: it would end up as a header of its own.
     """
-    lines = [b"%b %b HTTP/1.1" % (method, target)]
-    lines += [b"%b: %b" % header for header in headers]
+    lines = [method + b" " + target + b" HTTP/1.1"]
+    for name, value in headers:
+        lines.append(name + b": " + value)
     lines.append(b"content-length: %d\r\n\r\n" % length)
     head = b"\r\n".join(lines)
     breaks = len(lines) + 1

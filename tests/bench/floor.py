@@ -36,7 +36,7 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         more = True
         while more:
             data = await response.take()
-            more = not response.complete or response.size > 0
+            more = not response.ended
             await send({"type": "http.response.body", "body": data, "more_body": more})
     finally:
         response.abort()
