@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from typing import Any
 
 import msgspec
 import uvicorn
+from msgspec.structs import replace
 
 from proxy.dispatch.backoff import RetryBudget
 from proxy.dispatch.breaker import Breakers
@@ -65,9 +67,11 @@ class Engine:
         self.budget = RetryBudget(settings.retries, self.clock)
         self.memory = new_memory(settings.routing, self.clock)
         self.upstreams = {name: _upstream(provider) for name, provider in settings.providers.items()}
-        self.metrics = Metrics(settings.models, self.breakers.snapshot)
+        self.metrics = Metrics(
+            settings.models, settings.intents.intents, self.breakers.snapshot, lambda: self.recorder.dropped
+        )
         self.recorder = Recorder(
-            settings.records, [CallLog(settings.log), self.metrics, *open_traces(settings.trace)]
+            settings.records, [CallLog(settings.log), self.metrics, *open_traces(settings.trace, random)]
         )
         self.gateway = Gateway(self._house(settings), self.recorder.emit, self.clock, time.time)
 
@@ -75,11 +79,11 @@ class Engine:
         """The ASGI application."""
         settings = self.settings
         keyring = Keyring(settings.access.keys)
-        admin, made = admin_keyring(settings.access)
-        if made is not None:
-            logger.warning("no admin_key is set: this one is good until the process ends: %s", made)
+        admin, _ = admin_keyring(settings.access)
         chat = ChatRoute(self.gateway, keyring, settings.access, settings.limits)
-        return Front(chat, create_site(self._services(keyring, admin), chat), self._running())
+        # Litestar's own names for ASGI's shapes are narrower than those of `server.types`.
+        site: Any = create_site(self._services(keyring, admin), chat)
+        return Front(chat, site, self._running())
 
     @asynccontextmanager
     async def _running(self) -> AsyncIterator[None]:
@@ -156,6 +160,7 @@ def serve(
     `source` must be picklable when there is more than one worker: each loads the settings for itself.
     """
     settings = source()
+    settings, source = _with_admin_key(settings, source)
     policy = settings.server
     host = host or policy.host
     check_listen(host, settings.access)
@@ -174,6 +179,7 @@ def serve(
         access_log=False,
         server_header=False,
         date_header=False,
+        proxy_headers=False,
         timeout_keep_alive=int(policy.keep_alive),
         timeout_graceful_shutdown=int(policy.drain_timeout),
     )
@@ -183,10 +189,29 @@ def serve(
     if config.workers > 1:
         from uvicorn.supervisors import Multiprocess
 
-        Multiprocess(config, target=server.run, sockets=[listening]).run()
+        Multiprocess(config, sockets=[listening]).run()
     else:
         server.run(sockets=[listening])
     return 0
+
+
+def _with_admin_key(
+    settings: Settings, source: Callable[[], Settings]
+) -> tuple[Settings, Callable[[], Settings]]:
+    """Without an admin key one is made, for all workers alike. It is printed once, and never logged."""
+    _, made = admin_keyring(settings.access)
+    if made is None:
+        return settings, source
+    sys.stderr.write(f"admin key, good until this process ends: {made}\n")
+    return _keyed(settings, made), partial(_load_keyed, source, made)
+
+
+def _load_keyed(source: Callable[[], Settings], admin_key: str) -> Settings:
+    return _keyed(source(), admin_key)
+
+
+def _keyed(settings: Settings, admin_key: str) -> Settings:
+    return replace(settings, access=replace(settings.access, admin_key=admin_key))
 
 
 def create(source: Callable[[], Settings], log_level: str | None = None) -> Front:

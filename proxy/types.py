@@ -318,6 +318,8 @@ class Attempt(Struct):
     status: int | None = None
     reason: str = ""
     """For a reader: why it was skipped or what the upstream said, scrubbed."""
+    began_ms: float = 0.0
+    """Since the call's arrival."""
     ttft_ms: float | None = None
     duration_ms: float = 0.0
     usage: Usage | None = None

@@ -119,6 +119,7 @@ class Executor(Struct, frozen=True):
         call.record.attempts.append(attempt)
         limit = _patience(call, exchange.streams, lane, others)
         began = self.clock()
+        attempt.began_ms = (began - call.began) * 1e3
         try:
             async with asyncio.timeout(limit):
                 outcome = await exchange.perform(call, fresh)
