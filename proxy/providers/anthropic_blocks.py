@@ -20,12 +20,16 @@ def blocks(content: Any) -> Iterator[Block]:
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]
     for part in content if isinstance(content, list) else ():
-        make = _PARTS.get(part.get("type")) if isinstance(part, dict) else None
-        block = make(part) if make else None
-        if block is not None:
+        if isinstance(part, dict) and (block := _block(part)) is not None:
             if isinstance(cache := part.get("cache_control"), dict):
                 block["cache_control"] = cache
             yield block
+
+
+def _block(part: Block) -> Block | None:
+    kind = part.get("type")
+    make = _PARTS.get(kind) if isinstance(kind, str) else None
+    return None if make is None else make(part)
 
 
 def tool_use(call: Block) -> Block:
@@ -97,7 +101,7 @@ def _sourced(kind: str, url: str) -> Block:
     return {"type": kind, "source": source}
 
 
-_PARTS: dict[Any, Callable[[Block], Block | None]] = {
+_PARTS: dict[str, Callable[[Block], Block | None]] = {
     "text": _text,
     "input_text": _text,
     "refusal": _text,

@@ -43,7 +43,8 @@ def message_body(request: ChatRequest, model: Model) -> Body:
         body["system"] = system
     if request.stream:
         body["stream"] = True
-    body |= _tools(fields) | _small_things(fields) | _thought(request, model, body)
+    body |= _tools(fields) | _small_things(fields)
+    body |= _thought(request, model, body)
     return body | _sampling(fields, model, "thinking" in body)
 
 
@@ -121,7 +122,7 @@ def _prefill(turns: list[Body]) -> list[Body]:
 
 
 def _tools(fields: Body) -> Body:
-    tools = [tool for entry in fields.get("tools") or _functions(fields) if (tool := _tool(entry))]
+    tools = [tool for entry in _list(fields.get("tools")) or _functions(fields) if (tool := _tool(entry))]
     if not tools:
         return {}
     choice = _tool_choice(fields)
@@ -130,7 +131,7 @@ def _tools(fields: Body) -> Body:
 
 def _functions(fields: Body) -> list[Body]:
     """The tools of callers that still speak of functions."""
-    return [{"type": "function", "function": function} for function in fields.get("functions") or ()]
+    return [{"type": "function", "function": function} for function in _list(fields.get("functions"))]
 
 
 def _tool(entry: Any) -> Body | None:
@@ -190,7 +191,7 @@ def _small_things(fields: Body) -> Body:
     small: Body = {}
     stop = fields.get("stop")
     # A sequence of white space alone is refused.
-    stops = [stop] if isinstance(stop, str) else stop if isinstance(stop, list) else []
+    stops = [stop] if isinstance(stop, str) else _list(stop)
     if stops := [stop for stop in stops if isinstance(stop, str) and stop.strip()]:
         small["stop_sequences"] = stops
     if isinstance(user := fields.get("user"), str) and user:
@@ -212,6 +213,10 @@ def _sampling(fields: Body, model: Model, thinks: bool) -> Body:
 
 def _dict(value: Any) -> Body:
     return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _unsupported(param: str, message: str) -> Failure:

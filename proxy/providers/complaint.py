@@ -20,8 +20,8 @@ from typing import Any
 
 from msgspec import Struct
 
-_DEPTH = 6
-"""Layers that are looked into."""
+_DEPTH = 8
+"""Layers that are looked into; members of a list that are."""
 
 _INNER = ("error", "x_groq", "choices", "detail", "details", "errors", "metadata", "raw", "innererror")
 _MESSAGE = ("message", "error", "detail", "msg", "error_message", "error_description", "raw", "title")
@@ -78,12 +78,14 @@ def _decoded(body: bytes | str) -> Any:
 
 def _layers(value: Any, depth: int) -> Iterator[dict[str, Any]]:
     """The error and what it quotes, outermost first."""
+    if depth == 0:
+        return
     if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
         value = _decoded(value)
     if isinstance(value, list):
         for member in value[:_DEPTH]:
-            yield from _layers(member, depth)
-    if not isinstance(value, dict) or depth == 0:
+            yield from _layers(member, depth - 1)
+    if not isinstance(value, dict):
         return
     yield value
     for name in _INNER:

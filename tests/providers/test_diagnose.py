@@ -162,8 +162,10 @@ def test_any_json_is_survived(error: Any) -> None:
     refusal(400, {}, json.dumps(error).encode())
 
 
-def test_a_deep_body_is_survived() -> None:
-    assert refusal(400, {}, b'{"error":' * 5000 + b"1" + b"}" * 5000).kind is K.BAD_REQUEST
+@pytest.mark.parametrize("levels", [900, 5000])
+def test_a_deep_body_is_survived(levels: int) -> None:
+    for opened, closed in ((b'{"error":', b"}"), (b"[", b"]"), (b'[{"errors":', b"}]")):
+        assert refusal(400, {}, opened * levels + b"1" + closed * levels).kind is K.BAD_REQUEST
 
 
 def test_a_body_of_a_megabyte_takes_no_time() -> None:
