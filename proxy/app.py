@@ -184,6 +184,7 @@ def serve(
         timeout_graceful_shutdown=int(policy.drain_timeout),
     )
     listening = config.bind_socket()
+    listening.listen(config.backlog)  # from here on callers wait instead of being refused
     _announce(settings, listening)
     server = uvicorn.Server(config)
     if config.workers > 1:

@@ -97,7 +97,8 @@ def bounded(text: str, limit: int) -> str:
 
 def chore(user: str, system: str) -> str | None:
     """The background chore that the last user turn or the system prompt asks for, if it is one."""
-    found = _CHORE_SET.Match(f"{user[:_CHORE_HEAD]}\n{system[:_CHORE_HEAD]}")
+    heads = f"{user[:_CHORE_HEAD]}\n{system[:_CHORE_HEAD]}"
+    found = _CHORE_SET.Match(heads.encode("utf-8", "replace"))
     return _CHORE_OF[min(found)] if found else None
 
 

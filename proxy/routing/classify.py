@@ -11,12 +11,13 @@ one more piece of evidence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import exp
+from operator import itemgetter
 
 from proxy.errors import ConfigError
-from proxy.routing.reader import Clue, Reader
 from proxy.routing.lexicon import Fact, Hardness, IntentSpec, Lexicon, Pattern
+from proxy.routing.reader import Clue, Reader
 from proxy.types import Classification, Features, Need
 
 __all__ = ["FACTS", "Classifier", "Fact", "Hardness", "IntentSpec", "Lexicon", "Pattern"]
@@ -24,7 +25,7 @@ __all__ = ["FACTS", "Classifier", "Fact", "Hardness", "IntentSpec", "Lexicon", "
 FLOOR = 0.04
 """Confidence below which an intent is not mentioned."""
 
-TEMPERATURE = 1.25
+TEMPERATURE = 0.75
 """Above 1 it tempers confidence: fitted so that, of asks classified with confidence p, p are right."""
 
 _REPEAT = 0.6
@@ -33,9 +34,14 @@ _REPEAT = 0.6
 _DECAY = 0.6
 """What a user turn counts beside the one after it."""
 
-_SHORT = 80
-"""Characters up to which an ask may lean on the conversation without saying so."""
+_SHORT = 90
+"""Characters up to which an ask may mean nothing without the conversation."""
 
+_UNCLEAR, _CLEAR = 1.0, 2.5
+"""Log-odds of an ask's leading intent: up to the first it says little, from the second on it speaks for
+itself."""
+
+_SHARE = itemgetter(0)
 _FOLLOW_UP, _HARDNESS = "follow_up", "difficulty"
 
 
@@ -71,7 +77,7 @@ class Classifier:
         self._reader = Reader(_patterns(lexicon), lexicon.words, source)
         self._default = next(name for name, spec in self._specs.items() if spec.default)
         self._chores = {chore: name for name, spec in self._specs.items() for chore in spec.chores}
-        self._priors = {name: spec.prior for name, spec in self._specs.items()}
+        self._priors = [(name, spec.prior) for name, spec in self._specs.items()]
         self._facts = _by_fact(lexicon)
 
     def classify(self, features: Features) -> Classification:
@@ -81,27 +87,35 @@ class Classifier:
             return Classification(((intent, 1.0),), self._specs[intent].difficulty / 2, ("background",))
         found = self._reader.read(features.ask)
         evidence = _by_owner(found)
+        self._add_facts(features, evidence)
+        marks = evidence.pop(_HARDNESS, [])
+        follows = evidence.pop(_FOLLOW_UP, None) is not None
+        sums = {name: combine(weights) for name, weights in evidence.items()}
+        if features.context:
+            sums = self._with_context(sums, features, follows)
+        told = sums.get
+        confidences = shares([(prior + told(name, 0.0), name) for name, prior in self._priors])
+        return Classification(
+            confidences,
+            self._difficulty(confidences, marks),
+            tuple([clue.label for clue in found if clue.owner != _FOLLOW_UP or features.context]),
+        )
+
+    def _add_facts(self, features: Features, evidence: dict[str, list[float]]) -> None:
         for read, facts in self._facts:
             value = read(features)
             for owner, over, under, weight in facts:
                 if over < value <= under:
-                    evidence.setdefault(owner, []).append(weight)
-        sums = {name: combine(evidence[name]) for name in self._specs if name in evidence}
-        if features.context:
-            sums = self._with_context(sums, features, _FOLLOW_UP in evidence)
-        confidences = shares({name: prior + sums.get(name, 0.0) for name, prior in self._priors.items()})
-        return Classification(
-            confidences,
-            self._difficulty(confidences, evidence.get(_HARDNESS, [])),
-            tuple(clue.label for clue in found),
-        )
+                    if owner in evidence:
+                        evidence[owner].append(weight)
+                    else:
+                        evidence[owner] = [weight]
 
     def _with_context(self, sums: dict[str, float], features: Features, follows: bool) -> dict[str, float]:
         """What the ask says, mixed with what the turns before it said, by how much it leans on them."""
-        lean = _lean(features, follows, max(sums.values(), default=0.0))
+        own, lean = _lean(features, follows, max(sums.values(), default=0.0))
         if lean == 0.0:
             return sums
-        own = 1.0 - 0.75 * lean if follows else 1.0
         mixed = {name: own * total for name, total in sums.items()}
         for turn in features.context:
             for name, weights in _by_owner(self._reader.read(turn)).items():
@@ -122,31 +136,48 @@ def combine(weights: list[float]) -> float:
 
     For and against are added up apart, so that many hints never drown one objection.
     """
-    total = 0.0
-    for side in (1.0, -1.0):
-        factor = side
-        for strength in sorted([side * weight for weight in weights if side * weight > 0], reverse=True):
-            total += factor * strength
-            factor *= _REPEAT
+    if len(weights) == 1:
+        return weights[0]
+    ranked = sorted(weights)
+    return _fading(ranked, -1.0) + _fading(reversed(ranked), 1.0)
+
+
+def shares(sums: Sequence[tuple[float, str]]) -> tuple[tuple[str, float], ...]:
+    """(Log-odds, name) -> confidences that add up to 1, best first, without those below FLOOR.
+
+    Of equals the one listed first stays first.
+    """
+    top = max(sums)[0]
+    raw = [(exp((total - top) / TEMPERATURE), name) for total, name in sums]
+    whole = sum([share for share, _ in raw])
+    least = FLOOR * whole
+    listed = sorted([pair for pair in raw if pair[0] >= least], key=_SHARE, reverse=True)
+    return tuple([(name, share / whole) for share, name in listed])
+
+
+def _fading(ranked: Iterable[float], sign: float) -> float:
+    """The sum of the weights of one sign, the strongest first, each next one counting less."""
+    total, factor = 0.0, 1.0
+    for weight in ranked:
+        if weight * sign <= 0.0:
+            break
+        total += factor * weight
+        factor *= _REPEAT
     return total
 
 
-def shares(sums: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    """Log-odds -> confidences that add up to 1, best first, without those below FLOOR."""
-    top = max(sums.values())
-    raw = {name: exp((total - top) / TEMPERATURE) for name, total in sums.items()}
-    whole = sum(raw.values())
-    listed = [(name, round(share / whole, 4)) for name, share in raw.items() if share >= FLOOR * whole]
-    return tuple(sorted(listed, key=lambda pair: -pair[1]))
+def _lean(features: Features, follows: bool, strongest: float) -> tuple[float, float]:
+    """What the ask's own evidence and that of the turn before it count (0..1 each).
 
-
-def _lean(features: Features, follows: bool, strongest: float) -> float:
-    """0..1: how much the ask means only together with the turns before it."""
-    if follows and len(features.ask) <= 2 * _SHORT:
-        return 1.0
-    if len(features.ask) <= _SHORT:
-        return 0.7 if strongest < 1.0 else 0.35
-    return 0.15 if strongest < 1.0 else 0.0
+    An ask that says itself that it goes on (`now in Rust`, `thanks`) means what the conversation means,
+    unless it is long or clear enough to stand alone; any short and unclear one leans on it, too.
+    """
+    length = len(features.ask)
+    if follows and length <= _SHORT:
+        return (0.25, 1.0) if strongest < _CLEAR else (0.6, 0.8)
+    if length <= _SHORT:
+        return 1.0, 0.7 if strongest < _UNCLEAR else 0.2
+    return 1.0, 0.2 if strongest < _UNCLEAR else 0.0
 
 
 def _by_owner(found: Mapping[Clue, float]) -> dict[str, list[float]]:

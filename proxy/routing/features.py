@@ -37,7 +37,7 @@ _PART_NEEDS = {
 }
 _PART_TOKENS = {Need.VISION: IMAGE_TOKENS, Need.AUDIO: AUDIO_TOKENS}
 
-_CODE_SYMBOLS = b"{};_<>[]=|\\"
+_CODE_SYMBOLS = b"{};_<>\\"
 _CODE_LINE = re.compile(
     r"^[ \t]*(?:"
     r"(?:def|class|import|from|function|const|let|var|public|private|static|return|struct|impl|fn|func|package"
@@ -85,9 +85,7 @@ def _loose_code(text: str) -> float:
     raw = text.encode("utf-8", "replace")
     symbols = len(raw) - len(raw.translate(None, _CODE_SYMBOLS))
     density = symbols / (len(raw) or 1)
-    if density < 0.01:
-        return 0.0
-    lines = sum(map(len, _CODE_LINE.findall(text))) if "\n" in text else 0
+    lines = sum(map(len, _CODE_LINE.findall(text))) if b"\n" in raw and (symbols or b"(" in raw) else 0
     return max(lines, min(1.0, max(0.0, density - 0.03) * 6) * len(text))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 UNKNOWN = "und"
 
-_LOOKED_AT = 320
+_LOOKED_AT = 180
 """Characters that are looked at; more change nothing."""
 
 _SCRIPTS = (

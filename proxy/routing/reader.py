@@ -22,7 +22,7 @@ from proxy.errors import ConfigError
 from proxy.routing.lexicon import Pattern
 from proxy.routing.text import fold, fold_pattern, passages, word_pattern
 
-MAX_MEMORY = 8 << 20
+MAX_MEMORY = 16 << 20
 """Bytes for an automaton and its cache of states; a full cache is emptied, nothing fails."""
 
 _NAMED = re.compile(r"(\^?)<(\w+)>")

@@ -15,11 +15,11 @@ _LATIN_SHARE = 0.65
 _UNDECOMPOSED = {"ß": "ss", "ı": "i", "ł": "l", "ø": "o", "æ": "ae", "œ": "oe", "đ": "d", "’": "'", "ё": "е"}
 """What Unicode does not take apart."""
 
-_ENDS = (b". ", b"? ", b"! ", b"; ")
+_ENDS = tuple((mark, mark + b" ") for mark in (b".", b"?", b"!", b";"))
 _WIDE_ENDS = tuple(mark.encode() for mark in "。？！；؟।")
 
 _SEPARATE = 4
-_SHORTEST, _MOST = 120, 12
+_SHORTEST, _MOST = 160, 24
 """Up to _SEPARATE sentences stand alone; of more, neighbours are joined to passages of _SHORTEST bytes or
 more, at most about _MOST of them."""
 
@@ -50,13 +50,13 @@ def fold_pattern(pattern: str) -> str:
 
 def passages(folded: bytes) -> list[tuple[float, bytes]]:
     """The passages of a folded text in order, each with what its evidence counts (0..1)."""
-    lines = _sentences(folded)
-    if len(lines) <= _SEPARATE:
-        return [(_EDGE, line) for line in lines]
-    joined = _joined(lines, max(_SHORTEST, len(folded) // _MOST))
+    marked = _with_line_ends(folded)
+    if marked.count(b"\n") < _SEPARATE:
+        return [(_EDGE, line) for part in marked.split(b"\n") if (line := part.strip())]
+    parts = _joined(marked, max(_SHORTEST, len(folded) // _MOST))
     inner = _MIDDLE if len(folded) <= _BULKY else _BULK
-    last = len(joined) - 1
-    return [(_EDGE if place in (0, last) else inner, part) for place, part in enumerate(joined)]
+    last = len(parts) - 1
+    return [(_EDGE if place in (0, last) else inner, part) for place, part in enumerate(parts)]
 
 
 def word_pattern(word: str) -> str:
@@ -67,27 +67,28 @@ def word_pattern(word: str) -> str:
     return f"{start}{body}{'' if word.endswith('*') else end}"
 
 
-def _sentences(folded: bytes) -> list[bytes]:
-    for end in _ENDS:
-        folded = folded.replace(end, end[:1] + b"\n")
+def _with_line_ends(folded: bytes) -> bytes:
+    """The text with a line end after every sentence, too."""
+    for mark, end in _ENDS:
+        if mark in folded:
+            folded = folded.replace(end, mark + b"\n")
     if not folded.isascii():
         for end in _WIDE_ENDS:
             folded = folded.replace(end, end + b"\n")
-    return [line for part in folded.split(b"\n") if (line := part.strip())]
+    return folded
 
 
-def _joined(lines: list[bytes], least: int) -> list[bytes]:
-    """Neighbouring lines in passages of at least `least` bytes."""
-    passages, current, size = [], [], 0
-    for line in lines:
-        current.append(line)
-        size += len(line)
-        if size >= least:
-            passages.append(b" \n".join(current))
-            current, size = [], 0
-    if current:
-        passages.append(b" \n".join(current))
-    return passages
+def _joined(marked: bytes, least: int) -> list[bytes]:
+    """Whole lines, as many together as make at least `least` bytes."""
+    parts, start = [], 0
+    while start < len(marked):
+        cut = marked.find(b"\n", start + least)
+        if cut < 0:
+            cut = len(marked)
+        if part := marked[start:cut].strip():
+            parts.append(part)
+        start = cut + 1
+    return parts
 
 
 def _fold_letter(found: str) -> str:

@@ -42,7 +42,11 @@ _CLASSES = {
 _ANY_ASCII, _ANY_OTHER = ".", "m"
 """Punctuation, and whatever is left."""
 
-_ASCII_WEIGHTS = {b"a": 0.16, b"A": 0.29, b".": 0.33, b"n": 1.14, b"  ": 0.05, b"aA": 1.0}
+_ASCII_WEIGHTS = {b"a": 0.16, b".": 0.33, b"n": 1.14}
+_CAPITAL, _CAMEL = 0.29, 1.0
+_BLANK_RUN = 0.05
+_PROSE_CAPITALS = 0.02
+"""Capitals among all bytes up to which none of them is worth looking for within words."""
 _WORD = 0.42
 _DIGIT, _NUMBER = 0.37, 1.34
 """Tokens per occurrence in o200k_base; a word or number costs by its beginning and by its length."""
@@ -51,7 +55,7 @@ _OTHER_WEIGHTS = {
     b"l": 1.23,
     b"e": 1.13,
     b"g": 0.43,
-    b"r": 0.30,
+    b"r": 0.35,
     b"h": 0.50,
     b"s": 0.38,
     b"i": 0.42,
@@ -88,6 +92,12 @@ def _weigh(text: str) -> float:
     count = raw.translate(_TABLE).count
     for classes, weight in _ASCII_WEIGHTS.items():
         total += weight * count(classes)
+    if capitals := count(b"A"):
+        total += _CAPITAL * capitals
+        if capitals > _PROSE_CAPITALS * len(raw):
+            total += _CAMEL * count(b"aA")
+    if b"  " in raw:
+        total += _BLANK_RUN * count(b"  ")
     if digits := count(b"0"):
         total += _DIGIT * digits + _NUMBER * (count(b" 0") + count(b".0") + count(b"a0"))
     if len(raw) > len(text):

@@ -1,33 +1,105 @@
-"""Prometheus: counts are folded from records when they are flushed, so a call costs next to nothing.
+"""Prometheus: counts are folded from records when they are flushed, and put into words when scraped.
 
-Label values come from the registry and from closed enums only; anything else is `other`, absence `none`.
-Label children are made once and kept.
+    records --fold--> dicts of label values -> numbers --collect--> /metrics
+    circuits, drops -----------------------------------^  read at the scrape
+
+Label values come from the registry and from closed sets only; anything else is `other`, absence `none`.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
-from proxy.types import CallRecord, Model
+from proxy.types import Attempt, CallRecord, FailureKind, Model
 
 NONE = "none"
 OTHER = "other"
 
 LATENCY = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Seconds that whole LLM calls take."""
-TTFT = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 4.0, 8.0, 15.0, 30.0)
+TTFT = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 4.0, 8.0, 15.0, 30.0, 60.0)
+"""Seconds to the first token."""
 OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0)
+"""Seconds of our own."""
+
+OUTCOMES = frozenset({"ok", "error", "refused", "caller_left", "aborted"})
+ATTEMPT_OUTCOMES = frozenset({"ok", "failed", "skipped", "cancelled", "cut", "judge"})
+KINDS = frozenset(FailureKind)
+ROUTES = frozenset({"cache", "semantic", "judge", "score", "sticky", "default", "explicit"})
+RULE = "rule:"
+"""Before the name of a rule; rules are named in the configuration."""
 
 _STATES = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
+_MODEL = ("model", "provider")
+
+Labels = tuple[str, ...]
 
 
-class Metrics:
+class Counter:
+    """One counter by label values; its name is exposed with `_total`."""
+
+    def __init__(self, name: str, help: str, labels: Labels = ()) -> None:
+        self._name, self._help, self._labels = name, help, labels
+        # Without labels there is one series, and it starts at 0: a rate needs the step from 0 to 1.
+        self._values: dict[Labels, float] = {} if labels else {(): 0.0}
+
+    def add(self, labels: Labels, amount: float = 1.0) -> None:
+        """Counts."""
+        values = self._values
+        values[labels] = values.get(labels, 0.0) + amount
+
+    def collect(self) -> Iterator[Metric]:
+        """As the exposition wants it."""
+        family = CounterMetricFamily(self._name, self._help, labels=self._labels)
+        for labels, value in self._values.items():
+            family.add_metric(labels, value)
+        yield family
+
+
+class Histogram:
+    """One histogram by label values."""
+
+    def __init__(self, name: str, help: str, bounds: tuple[float, ...], labels: Labels = ()) -> None:
+        self._name, self._help, self._labels, self._bounds = name, help, labels, bounds
+        self._counts: dict[Labels, list[int]] = {}
+        self._sums: dict[Labels, float] = {}
+
+    def observe(self, labels: Labels, value: float) -> None:
+        """Counts a value in its bucket; a bound belongs to the bucket that it ends."""
+        counts = self._counts.get(labels)
+        if counts is None:
+            counts = self._counts[labels] = [0] * (len(self._bounds) + 1)
+            self._sums[labels] = 0.0
+        counts[bisect_left(self._bounds, value)] += 1
+        self._sums[labels] += value
+
+    def collect(self) -> Iterator[Metric]:
+        """As the exposition wants it: buckets hold all that is below them."""
+        family = HistogramMetricFamily(self._name, self._help, labels=self._labels)
+        names = [*(floatToGoString(bound) for bound in self._bounds), "+Inf"]
+        for labels, counts in self._counts.items():
+            reached, buckets = 0, []
+            for name, count in zip(names, counts, strict=True):
+                reached += count
+                buckets.append((name, reached))
+            family.add_metric(labels, buckets, self._sums[labels])
+        yield family
+
+
+class Metrics(Collector):
     """A sink that counts, and what /metrics shows."""
 
     def __init__(
@@ -36,47 +108,43 @@ class Metrics:
         intents: Iterable[str],
         circuits: Callable[[], Mapping[str, Any]],
         dropped: Callable[[], int] = lambda: 0,
+        lost_lines: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._models = {model.id: model.provider for model in models}
-        self._intents = frozenset(intents)
-        self._registry = CollectorRegistry()
-        self._children: dict[tuple[Any, ...], Any] = {}
-        self._registry.register(_Gauges(tuple(self._models), circuits, dropped))
-        own = self._registry
-        model = ("model", "provider")
-        self._requests = Counter(
-            "llm_requests", "Calls that ended.", (*model, "intent", "outcome"), registry=own
-        )
+        self._circuits = circuits
+        self._read = {
+            ("llm_records_dropped", "Records that found the queue full."): dropped,
+            ("llm_log_lines_lost", "Log lines that could not be written."): lost_lines,
+        }
+        self.know(models, intents)
+        self._requests = Counter("llm_requests", "Calls that ended.", (*_MODEL, "intent", "outcome"))
         self._latency = Histogram(
-            "llm_request_latency_seconds", "From arrival to the end.", model, buckets=LATENCY, registry=own
+            "llm_request_latency_seconds", "From a call's arrival to its end.", LATENCY, _MODEL
         )
-        self._fallback = Counter(
-            "llm_fallback", "Calls answered by another than the first choice.", model, registry=own
-        )
-        self._prompt = Counter("llm_tokens_prompt", "Prompt tokens of answers.", model, registry=own)
-        self._completion = Counter(
-            "llm_tokens_completion", "Completion tokens of answers.", model, registry=own
-        )
-        self._cost = Counter("llm_cost_usd", "Cost of answers whose price is known.", model, registry=own)
-        self._unknown = Counter("llm_cost_unknown", "Answers whose price is unknown.", model, registry=own)
-        self._wasted = Counter("llm_wasted_cost_usd", "Cost of attempts that no caller saw.", registry=own)
-        self._judge = Counter("llm_judge_cost_usd", "Cost of asking the judge.", registry=own)
         self._ttft = Histogram(
-            "llm_time_to_first_token_seconds", "Of the answering attempt.", model, buckets=TTFT, registry=own
-        )
-        self._decisions = Counter(
-            "llm_routing_decisions", "Plans, by the step that answered.", ("route",), registry=own
+            "llm_time_to_first_token_seconds", "From a call's arrival to its first token.", TTFT, _MODEL
         )
         self._overhead = Histogram(
             "llm_proxy_overhead_seconds",
             "Time that was neither an upstream's nor a deliberate wait.",
-            buckets=OVERHEAD,
-            registry=own,
+            OVERHEAD,
         )
-        self._attempts = Counter("llm_attempts", "Attempts, by outcome.", (*model, "outcome"), registry=own)
-        self._failures = Counter(
-            "llm_upstream_failures", "Failed attempts, by kind.", (*model, "kind"), registry=own
-        )
+        self._decisions = Counter("llm_routing_decisions", "Plans, by what decided.", ("route",))
+        self._fallback = Counter("llm_fallback", "Calls that another than the first choice answered.", _MODEL)
+        self._prompt = Counter("llm_tokens_prompt", "Prompt tokens of answers.", _MODEL)
+        self._completion = Counter("llm_tokens_completion", "Completion tokens of answers.", _MODEL)
+        self._cost = Counter("llm_cost_usd", "Cost of answers whose price is known.", _MODEL)
+        self._unknown = Counter("llm_cost_unknown", "Answers whose price is unknown.", _MODEL)
+        self._wasted = Counter("llm_wasted_cost_usd", "Cost of attempts that no caller saw.")
+        self._judge = Counter("llm_judge_cost_usd", "Cost of asking the judge.")
+        self._attempts = Counter("llm_attempts", "Attempts.", (*_MODEL, "outcome"))
+        self._failures = Counter("llm_upstream_failures", "Failed attempts, by why.", (*_MODEL, "kind"))
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def know(self, models: Iterable[Model], intents: Iterable[str]) -> None:
+        """The registry in force: the values that labels may have. What was counted stays."""
+        self._models = {model.id: (model.id, model.provider) for model in models}
+        self._intents = frozenset(intents)
 
     def write(self, records: Sequence[CallRecord]) -> None:
         """Counts a batch."""
@@ -87,80 +155,71 @@ class Metrics:
         """Nothing is held back."""
 
     def render(self) -> tuple[bytes, str]:
-        """The exposition and its content type."""
-        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+        """The exposition (text format 0.0.4) and its content type."""
+        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def collect(self) -> Iterator[Metric]:
+        """Every series, those that are read at the scrape included."""
+        for series in vars(self).values():
+            if isinstance(series, Counter | Histogram):
+                yield from series.collect()
+        for (name, help), read in self._read.items():
+            yield CounterMetricFamily(name, help, value=read())
+        yield self._open()
+
+    def _open(self) -> Metric:
+        gauge = GaugeMetricFamily("circuit_open_gauge", "1 open, 0.5 half-open, 0 closed.", labels=_MODEL)
+        circuits = self._circuits()
+        for model, labels in self._models.items():
+            view = circuits.get(model)
+            gauge.add_metric(labels, _STATES[view.state] if view is not None else 0.0)
+        return gauge
 
     def _fold(self, record: CallRecord) -> None:
-        model = self._of(record.selected_model)
-        self._child(self._requests, *model, self._intent(record), record.outcome).inc()
-        self._child(self._latency, *model).observe(record.latency_ms / 1e3)
-        self._child(self._overhead).observe(record.overhead_ms / 1e3)
+        model = self._labels(record.selected_model)
+        intent = _closed(record.intent, self._intents)
+        self._requests.add((*model, intent, _closed(record.outcome, OUTCOMES)))
+        self._latency.observe(model, record.latency_ms / 1e3)
+        self._overhead.observe((), record.overhead_ms / 1e3)
         if record.route:
-            self._child(self._decisions, record.route).inc()
+            self._decisions.add((_route(record.route),))
         for attempt in record.attempts:
-            asked = self._of(attempt.model)
-            self._child(self._attempts, *asked, attempt.outcome).inc()
-            if attempt.failure is not None:
-                self._child(self._failures, *asked, str(attempt.failure)).inc()
+            self._fold_attempt(attempt)
         if record.selected_model is not None:
-            self._answered(record, model)
+            self._fold_answer(record, model)
         if record.wasted_usd:
-            self._child(self._wasted).inc(record.wasted_usd)
+            self._wasted.add((), record.wasted_usd)
         if record.judge_usd:
-            self._child(self._judge).inc(record.judge_usd)
+            self._judge.add((), record.judge_usd)
 
-    def _answered(self, record: CallRecord, model: tuple[str, str]) -> None:
+    def _fold_attempt(self, attempt: Attempt) -> None:
+        model = self._labels(attempt.model)
+        self._attempts.add((*model, _closed(attempt.outcome, ATTEMPT_OUTCOMES)))
+        if attempt.failure is not None:
+            self._failures.add((*model, _closed(attempt.failure, KINDS)))
+
+    def _fold_answer(self, record: CallRecord, model: Labels) -> None:
         if record.fallback_used:
-            self._child(self._fallback, *model).inc()
+            self._fallback.add(model)
         if record.ttft_ms is not None:
-            self._child(self._ttft, *model).observe(record.ttft_ms / 1e3)
+            self._ttft.observe(model, record.ttft_ms / 1e3)
         if record.usage is not None:
-            self._child(self._prompt, *model).inc(record.usage.prompt)
-            self._child(self._completion, *model).inc(record.usage.completion)
+            self._prompt.add(model, record.usage.prompt)
+            self._completion.add(model, record.usage.completion)
         if record.cost_usd is None:
-            self._child(self._unknown, *model).inc()
+            self._unknown.add(model)
         else:
-            self._child(self._cost, *model).inc(record.cost_usd)
+            self._cost.add(model, record.cost_usd)
 
-    def _of(self, model: str | None) -> tuple[str, str]:
-        if model is None:
-            return NONE, NONE
-        provider = self._models.get(model)
-        return (model, provider) if provider is not None else (OTHER, OTHER)
-
-    def _intent(self, record: CallRecord) -> str:
-        if record.intent is None:
-            return NONE
-        return record.intent if record.intent in self._intents else OTHER
-
-    def _child(self, metric: Any, *labels: str) -> Any:
-        if not labels:
-            return metric
-        key = (metric, *labels)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = metric.labels(*labels)
-        return child
+    def _labels(self, model: str | None) -> Labels:
+        return (NONE, NONE) if model is None else self._models.get(model, (OTHER, OTHER))
 
 
-class _Gauges(Collector):
-    """What is true at the moment of a scrape."""
+def _closed(value: str | None, known: frozenset[str]) -> str:
+    if value is None:
+        return NONE
+    return value if value in known else OTHER
 
-    def __init__(
-        self, models: tuple[str, ...], circuits: Callable[[], Mapping[str, Any]], dropped: Callable[[], int]
-    ) -> None:
-        self._models = models
-        self._circuits = circuits
-        self._dropped = dropped
 
-    def collect(self) -> Iterator[Any]:
-        """The gauges, read afresh."""
-        gauge = GaugeMetricFamily("circuit_open_gauge", "1 open, 0.5 half-open, 0 closed.", labels=("model",))
-        circuits = self._circuits()
-        for model in self._models:
-            view = circuits.get(model)
-            gauge.add_metric((model,), _STATES[str(view.state)] if view is not None else 0.0)
-        yield gauge
-        yield CounterMetricFamily(
-            "llm_records_dropped", "Records that found the queue full.", value=self._dropped()
-        )
+def _route(route: str) -> str:
+    return route if route in ROUTES or route.startswith(RULE) else OTHER

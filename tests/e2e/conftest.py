@@ -16,6 +16,8 @@ def stub() -> Iterator[StubUpstream]:
         yield upstream
 
 
+ADMIN = "sk-admin-of-the-tests"
+
 MODELS = [
     model(
         "primary",
@@ -36,9 +38,28 @@ def kuro(stub: StubUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         stub.url,
         MODELS,
         providers={"anthropic": {"dialect": "anthropic", "base_url": stub.url, "api_key": "sk-ant"}},
-        # Circuits of one test must not speak in the next.
-        proxy={"breaker": {"consecutive_failures": 1000, "min_results": 1000}},
+        proxy={"admin_key": ADMIN},
         routing={"cache": {"size": 0}, "sticky": {"size": 0}},
     )
     with Kuro(config) as proxy:
         yield proxy
+
+
+@pytest.fixture(autouse=True)
+def closed_circuits(request: pytest.FixtureRequest) -> None:
+    """Circuits and throttles of one test don't speak in the next."""
+    for name in ("kuro", "quick"):
+        if name in request.fixturenames:
+            proxy: Kuro = request.getfixturevalue(name)
+            for entry in MODELS:
+                reset(proxy, entry["id"])
+
+
+def reset(proxy: Kuro, name: str) -> None:
+    status, _, body = proxy.request(
+        "POST",
+        f"/admin/v1/models/{name}/circuit",
+        b'{"action": "reset"}',
+        {"x-admin-key": ADMIN, "content-type": "application/json"},
+    )
+    assert status < 300, body

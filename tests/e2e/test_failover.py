@@ -8,7 +8,8 @@ from typing import Any
 import openai
 import pytest
 
-from tests.e2e.kuro import Kuro
+from tests.e2e.conftest import ADMIN, MODELS
+from tests.e2e.kuro import Kuro, write_config
 from tests.stub import (
     STORY,
     StubUpstream,
@@ -80,16 +81,13 @@ def test_a_whole_reply_falls_over(kuro: Kuro, stub: StubUpstream, behaviour: Any
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory, stub: StubUpstream) -> Any:
     """A proxy that loses patience soon."""
-    from tests.e2e.conftest import MODELS
-    from tests.e2e.kuro import write_config
-
     hurried = [m | {"timeouts": {"connect": 1, "first_token": 0.4, "idle": 0.4, "total": 10}} for m in MODELS]
     config = write_config(
         tmp_path_factory.mktemp("quick"),
         stub.url,
         hurried,
         providers={"anthropic": {"dialect": "anthropic", "base_url": stub.url, "api_key": "sk-ant"}},
-        proxy={"breaker": {"consecutive_failures": 1000, "min_results": 1000}},
+        proxy={"admin_key": ADMIN},
         routing={"cache": {"size": 0}, "sticky": {"size": 0}},
     )
     with Kuro(config) as proxy:
