@@ -8,6 +8,7 @@ Settings --build--> House (router, executor)   made anew for each configuration
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
 import time
@@ -160,10 +161,10 @@ def serve(
     `source` must be picklable when there is more than one worker: each loads the settings for itself.
     """
     settings = source()
-    settings, source = _with_admin_key(settings, source)
     policy = settings.server
     host = host or policy.host
     check_listen(host, settings.access)
+    settings, source = _with_admin_key(settings, source)
     logs.configure(settings.log, log_level)
     config = uvicorn.Config(
         partial(create, source, log_level),
@@ -187,6 +188,9 @@ def serve(
     listening.listen(config.backlog)  # from here on callers wait instead of being refused
     _announce(settings, listening)
     server = uvicorn.Server(config)
+    # Uvicorn raises the signals that ended it once more when it is done; an ordered end is exit code 0.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     if config.workers > 1:
         from uvicorn.supervisors import Multiprocess
 

@@ -95,6 +95,8 @@ def _fold_letter(found: str) -> str:
     if len(found) > 1:
         return found
     plain = _UNDECOMPOSED.get(found.lower(), found.lower())
+    if plain.isascii():
+        return plain
     base = unicodedata.normalize("NFKD", plain)[0]
     return base if base.isascii() and base.isalpha() else plain
 

@@ -82,7 +82,7 @@ def check_listen(host: str, access: AccessPolicy) -> None:
 
 
 _OPEN_HOUSE = (
-    "config/proxy.yml: access.keys: none is set, so only this machine may be served, but {host!r} can be "
+    "config/proxy.yml: keys: none is set, so only this machine may be served, but {host!r} can be "
     "reached from others: set a key, or listen on 127.0.0.1"
 )
 

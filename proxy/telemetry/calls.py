@@ -2,8 +2,8 @@
 
     emit(record) --list--> every `interval`, or after `batch` records --> each sink's `write(records)`
 
-A sink that fails is counted and never touches a request; when the list is full, new records are dropped
-and counted.
+A batch is handed over in slices, between which calls go on. A sink that fails is counted and never
+touches a request; when the list is full, new records are dropped and counted.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from proxy.telemetry.policy import RecordPolicy
 from proxy.types import CallRecord
 
 logger = logging.getLogger("kuro.records")
+
+SLICE = 50
+"""Records that are handed over in one go: half a millisecond's work."""
 
 
 class Sink(Protocol):
@@ -56,9 +59,7 @@ class Recorder:
     def flush(self) -> None:
         """Hands everything that waits to the sinks, now."""
         records, self._waiting = self._waiting, []
-        if records:
-            for sink in self._sinks:
-                self._write(sink, records)
+        self._hand_over(records)
 
     async def __aenter__(self) -> Recorder:
         self._task = asyncio.create_task(self._flushing(), name="records")
@@ -80,7 +81,16 @@ class Recorder:
             except TimeoutError:
                 pass  # the usual way: the interval has passed
             self._due.clear()
-            self.flush()
+            while self._waiting:
+                records = self._waiting[:SLICE]
+                del self._waiting[:SLICE]
+                self._hand_over(records)
+                await asyncio.sleep(0)
+
+    def _hand_over(self, records: Sequence[CallRecord]) -> None:
+        if records:
+            for sink in self._sinks:
+                self._write(sink, records)
 
     def _write(self, sink: Sink, records: Sequence[CallRecord]) -> None:
         try:

@@ -1,71 +1,65 @@
 """JSON lines: one per call, and the application's own messages in the same stream.
 
-    {"time": ..., "event": "call", "request_id": ..., "intent": ..., "attempts": [...], ...}
+    {"event": "call", "level": "info", "request_id": ..., "intent": ..., "attempts": [...], ...}
     {"time": ..., "level": "warning", "logger": "kuro", "message": ...}
 
-Never prompt text: a record holds none.
+Never prompt text: a record holds none, and what an upstream said, which may quote it, is cut short.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
-import threading
 from collections.abc import Sequence
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from proxy.telemetry.policy import LogLevel, LogPolicy
-from proxy.types import CallRecord
+from proxy.telemetry.stream import Stream
+from proxy.types import Attempt, CallRecord
+
+REASON_LIMIT = 300
+"""Characters of an upstream's message in a log line."""
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 _CARRIED = ("event", "url", "model")
 """What `extra=` may add to a message's line."""
+_HEAD = b'{"event":"call","level":"info",'
+_FOREIGN = ("uvicorn", "uvicorn.error", "uvicorn.access", "litestar", "httpx", "httpcore")
+"""Loggers whose INFO tells of start and stop, which we say ourselves, or of every single request."""
+
+_streams: dict[str, Stream] = {}
 
 
-class Stream:
-    """Where lines go. A file that was renamed or removed (logrotate) is opened anew."""
+def stream(policy: LogPolicy) -> Stream:
+    """The process's stream for this policy: records and messages of one file share it."""
+    file = policy.file or "stdout"
+    if file not in _streams:
+        _streams[file] = Stream(file)
+    return _streams[file]
 
-    def __init__(self, policy: LogPolicy) -> None:
-        self._path = Path(policy.file) if policy.file not in (None, "stdout", "stderr") else None
-        self._standard: IO[bytes] = (sys.stderr if policy.file == "stderr" else sys.stdout).buffer
-        self._file: IO[bytes] | None = None
-        self._lock = threading.Lock()
-        self.failures = 0
-        """Writes that didn't succeed; their lines are lost."""
 
-    def write(self, lines: bytes) -> None:
-        """Appends whole lines. Raises OSError when they can't be written."""
-        with self._lock:
-            try:
-                target = self._standard if self._path is None else self._opened(self._path)
-                target.write(lines)
-                target.flush()
-            except OSError:
-                self.failures += 1
-                self._close()
-                raise
+def lost_lines() -> int:
+    """Lines that this process could not write, in all streams."""
+    return sum(stream.lost for stream in _streams.values())
 
-    def close(self) -> None:
-        """Closes the file, if it is one."""
-        with self._lock:
-            self._close()
 
-    def _opened(self, path: Path) -> IO[bytes]:
-        if self._file is not None and not _same(self._file, path):
-            self._close()
-        if self._file is None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab")
-        return self._file
-
-    def _close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
+def configure(policy: LogPolicy, level: str | None = None) -> None:
+    """Sends all logging (ours, uvicorn's, litestar's) to the policy's stream; `level` overrides its own."""
+    least = logging.getLevelNamesMapping()[(level or policy.level).upper()]
+    handler = StreamHandler(stream(policy))
+    # On the handler, too: a logger's own level would let its messages pass the root's.
+    handler.setLevel(least)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(least)
+    for name in _FOREIGN:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.WARNING)
 
 
 class CallLog:
@@ -76,12 +70,13 @@ class CallLog:
         self._stream = stream(policy)
 
     def write(self, records: Sequence[CallRecord]) -> None:
-        """Writes the batch with one call of the system."""
+        """Hands the batch to the stream as one piece."""
         if self._wanted:
-            self._stream.write(b"".join([_HEAD + _encoder.encode(record)[1:] + b"\n" for record in records]))
+            self._stream.write(b"".join([_line(record) for record in records]))
 
     def close(self) -> None:
-        """The stream is shared with the messages, and stays open for them."""
+        """Waits for what is on its way. The stream is the messages', too, and stays open."""
+        self._stream.flush()
 
 
 class JsonFormatter(logging.Formatter):
@@ -95,12 +90,12 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        for name in _CARRIED:
-            if hasattr(record, name):
-                line[name] = getattr(record, name)
+        line.update({name: getattr(record, name) for name in _CARRIED if hasattr(record, name)})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return _encoder.encode(line).decode()
+        if record.stack_info:
+            line["stack"] = self.formatStack(record.stack_info)
+        return _encode(line).decode()
 
 
 class StreamHandler(logging.Handler):
@@ -112,45 +107,41 @@ class StreamHandler(logging.Handler):
         self.setFormatter(JsonFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes one line; what can't be written is counted by the stream."""
+        """Writes one line. A message that doesn't fit its arguments is reported as logging does."""
         try:
-            self._target.write(self.format(record).encode("utf-8", "replace") + b"\n")
-        except OSError:
-            pass  # counted there; a message that can't be written has nowhere to be reported
-        except ValueError:
-            self.handleError(record)  # our own mistake: a format string that doesn't fit
+            self._target.write(self.format(record).encode() + b"\n")
+        except Exception:
+            self.handleError(record)
 
 
-def configure(policy: LogPolicy, level: str | None = None) -> None:
-    """Sends all logging (ours, uvicorn's, litestar's) to the policy's stream; `level` overrides its own."""
-    root = logging.getLogger()
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-    root.addHandler(StreamHandler(stream(policy)))
-    root.setLevel((level or policy.level).upper())
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "litestar", "httpx", "httpcore"):
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
-        # Their INFO tells of start and stop, which we say ourselves, or of every single request.
-        logger.setLevel(logging.WARNING)
+def _line(record: CallRecord) -> bytes:
+    for attempt in record.attempts:
+        if len(attempt.reason) > REASON_LIMIT:
+            record = replace(record, attempts=[_short(attempt) for attempt in record.attempts])
+            break
+    return _HEAD + _encode(record)[1:] + b"\n"
 
 
-_streams: dict[str | None, Stream] = {}
+def _short(attempt: Attempt) -> Attempt:
+    if len(attempt.reason) <= REASON_LIMIT:
+        return attempt
+    return replace(attempt, reason=attempt.reason[: REASON_LIMIT - 1] + "…")
 
 
-def stream(policy: LogPolicy) -> Stream:
-    """The process's stream for this policy: records and messages of one file share it."""
-    return _streams.setdefault(policy.file, Stream(policy))
-
-
-_HEAD = b'{"event":"call",'
-
-
-def _same(file: IO[bytes], path: Path) -> bool:
+def _encode(value: Any) -> bytes:
     try:
-        there = path.stat()
-    except OSError:
-        return False
-    here = Path(f"/proc/self/fd/{file.fileno()}").stat() if Path("/proc/self/fd").exists() else there
-    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+        return _encoder.encode(value)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return _encoder.encode(_sound(msgspec.to_builtins(value, enc_hook=str)))
+
+
+def _sound(value: Any) -> Any:
+    """The same without what UTF-8 can't say."""
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {_sound(key): _sound(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_sound(item) for item in value]
+    return value

@@ -21,7 +21,6 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from proxy.types import Attempt, CallRecord, FailureKind, Model
 
@@ -89,7 +88,7 @@ class Histogram:
     def collect(self) -> Iterator[Metric]:
         """As the exposition wants it: buckets hold all that is below them."""
         family = HistogramMetricFamily(self._name, self._help, labels=self._labels)
-        names = [*(floatToGoString(bound) for bound in self._bounds), "+Inf"]
+        names = [*map(str, self._bounds), "+Inf"]
         for labels, counts in self._counts.items():
             reached, buckets = 0, []
             for name, count in zip(names, counts, strict=True):

@@ -11,27 +11,46 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from proxy.telemetry.policy import TracePolicy, TraceProtocol
-from proxy.types import Attempt, CallRecord
+from proxy.types import Attempt, CallRecord, Usage
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import Span, SpanKind
 
 _GOOD = frozenset({"ok", "caller_left"})
+
+EXPORT_TIMEOUT = 5.0
+"""Seconds for one export, retries included; the end of the process waits no longer for a silent collector."""
 
 
 def open_traces(policy: TracePolicy, random: Callable[[], float]) -> list[SpanSink]:
     """The sink that the policy asks for, or none."""
-    return [SpanSink(_provider(policy), policy.ratio, random)] if policy.endpoint else []
+    if not policy.endpoint:
+        return []
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    processor = BatchSpanProcessor(_exporter(policy, policy.endpoint))
+    return [SpanSink(processor, policy, random)]
 
 
 class SpanSink:
     """A sink: spans for a share of the good calls and for every other."""
 
-    def __init__(self, provider: TracerProvider, ratio: float, random: Callable[[], float]) -> None:
-        self._provider = provider
-        self._tracer = provider.get_tracer("kuro")
-        self._ratio = ratio
+    def __init__(self, processor: SpanProcessor, policy: TracePolicy, random: Callable[[], float]) -> None:
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+        self._provider = TracerProvider(
+            resource=Resource.create({"service.name": policy.service_name}),
+            sampler=ALWAYS_ON,  # the choice is made here, before the SDK is asked: 5 us a call
+            shutdown_on_exit=False,
+        )
+        self._provider.add_span_processor(processor)
+        self._tracer = self._provider.get_tracer("kuro")
+        self._ratio = policy.ratio
         self._random = random
 
     def write(self, records: Sequence[CallRecord]) -> None:
@@ -45,88 +64,104 @@ class SpanSink:
         self._provider.shutdown()
 
     def _trace(self, record: CallRecord) -> None:
-        from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
+        from opentelemetry.trace import SpanKind, set_span_in_context
 
-        began = int(record.time * 1e9)
-        span = self._tracer.start_span(
-            f"chat {record.requested_model}",
-            kind=SpanKind.SERVER,
-            start_time=began,
-            attributes=_known(_call(record)),
-        )
-        if record.outcome not in _GOOD:
-            span.set_status(Status(StatusCode.ERROR, record.error_code or record.outcome))
+        began = _nanoseconds(record.time)
+        # A name that nobody serves is the caller's own invention: too many names for a span's.
+        name = f"chat {record.requested_model}" if record.plan else "chat"
+        error = None if record.outcome in _GOOD else record.error_code or record.outcome
+        span = self._span(name, None, SpanKind.SERVER, began, _call(record), error)
         parent = set_span_in_context(span)
         for attempt in record.attempts:
-            start = began + int(attempt.began_ms * 1e6)
-            child = self._tracer.start_span(
-                f"chat {attempt.model}",
-                context=parent,
-                kind=SpanKind.CLIENT,
-                start_time=start,
-                attributes=_known(_attempt(attempt)),
-            )
-            if attempt.failure is not None:
-                child.set_status(Status(StatusCode.ERROR, str(attempt.failure)))
-            child.end(start + int(attempt.duration_ms * 1e6))
-        span.end(began + int(record.latency_ms * 1e6))
+            start = began + _nanoseconds(attempt.began_ms / 1e3)
+            kind = SpanKind.INTERNAL if attempt.outcome == "skipped" else SpanKind.CLIENT
+            answered = record.response_model if attempt.outcome == "ok" else None
+            attributes = _attempt(attempt, answered)
+            child = self._span(f"chat {attempt.model}", parent, kind, start, attributes, attempt.failure)
+            child.end(start + _nanoseconds(attempt.duration_ms / 1e3))
+        span.end(began + _nanoseconds(record.latency_ms / 1e3))
+
+    def _span(
+        self,
+        name: str,
+        parent: Context | None,
+        kind: SpanKind,
+        start: int,
+        attributes: dict[str, Any],
+        error: str | None,
+    ) -> Span:
+        from opentelemetry.context import Context
+        from opentelemetry.trace import Status, StatusCode
+
+        known = {key: value for key, value in attributes.items() if value is not None}
+        span = self._tracer.start_span(name, parent or Context(), kind, known, start_time=start)
+        if error is not None:
+            span.set_attribute("error.type", str(error))
+            span.set_status(Status(StatusCode.ERROR, str(error)))
+        return span
 
 
 def _call(record: CallRecord) -> dict[str, Any]:
-    usage = record.usage
     return {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": record.provider,
-        "gen_ai.request.model": record.requested_model,
+        "gen_ai.request.model": record.requested_model or None,
+        "gen_ai.request.stream": record.stream,
         "gen_ai.response.model": record.response_model,
-        "gen_ai.usage.input_tokens": usage.prompt if usage else None,
-        "gen_ai.usage.output_tokens": usage.completion if usage else None,
-        "error.type": record.error_code,
+        "gen_ai.response.time_to_first_chunk": _seconds(record.ttft_ms),
+        "gen_ai.conversation.id": record.session or None,
         "http.response.status_code": record.status,
         "kuro.request_id": record.request_id,
         "kuro.intent": record.intent,
-        "kuro.route": record.route,
+        "kuro.route": record.route or None,
         "kuro.selected_model": record.selected_model,
         "kuro.fallback_used": record.fallback_used,
         "kuro.cost_usd": record.cost_usd,
-        "kuro.time_to_first_chunk": record.ttft_ms / 1e3 if record.ttft_ms is not None else None,
+        "kuro.outcome": record.outcome,
+        **_usage(record.usage),
     }
 
 
-def _attempt(attempt: Attempt) -> dict[str, Any]:
-    usage = attempt.usage
+def _attempt(attempt: Attempt, response_model: str | None) -> dict[str, Any]:
     return {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": attempt.provider,
         "gen_ai.request.model": attempt.model,
-        "gen_ai.usage.input_tokens": usage.prompt if usage else None,
-        "gen_ai.usage.output_tokens": usage.completion if usage else None,
-        "error.type": str(attempt.failure) if attempt.failure else None,
+        "gen_ai.response.model": response_model,
+        "gen_ai.response.time_to_first_chunk": _seconds(attempt.ttft_ms),
         "http.response.status_code": attempt.status,
+        "kuro.cost_usd": attempt.cost_usd,
         "kuro.outcome": attempt.outcome,
+        **_usage(attempt.usage),
     }
 
 
-def _known(attributes: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in attributes.items() if value is not None}
+def _usage(usage: Usage | None) -> dict[str, Any]:
+    if usage is None:
+        return {}
+    return {
+        "gen_ai.usage.input_tokens": usage.prompt,
+        "gen_ai.usage.output_tokens": usage.completion,
+        "gen_ai.usage.cache_read.input_tokens": usage.cached or None,
+        "gen_ai.usage.reasoning.output_tokens": usage.reasoning or None,
+    }
 
 
-def _provider(policy: TracePolicy) -> TracerProvider:
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-    provider = TracerProvider(resource=Resource.create({"service.name": policy.service_name}))
-    provider.add_span_processor(BatchSpanProcessor(_exporter(policy)))
-    return provider
+def _seconds(milliseconds: float | None) -> float | None:
+    return milliseconds / 1e3 if milliseconds is not None else None
 
 
-def _exporter(policy: TracePolicy) -> SpanExporter:
+def _nanoseconds(seconds: float) -> int:
+    return int(seconds * 1e9)
+
+
+def _exporter(policy: TracePolicy, endpoint: str) -> SpanExporter:
+    headers = policy.headers or None
     if policy.protocol is TraceProtocol.GRPC:
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as Grpc
 
-        insecure = not (policy.endpoint or "").startswith("https:")
-        return Grpc(endpoint=policy.endpoint, headers=policy.headers or None, insecure=insecure)
+        insecure = not endpoint.startswith("https:")
+        return Grpc(endpoint=endpoint, headers=headers, insecure=insecure, timeout=EXPORT_TIMEOUT)
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as Http
 
-    return Http(endpoint=policy.endpoint, headers=policy.headers or None)
+    return Http(endpoint=endpoint, headers=headers, timeout=EXPORT_TIMEOUT)

@@ -35,7 +35,8 @@ from tests.stub import (
 )
 
 HELLO: Any = [{"role": "user", "content": "Hello there, how are you today?"}]
-ASK: Any = {"model": "auto", "messages": HELLO}
+ASK: Any = {"model": "primary", "messages": HELLO}
+"""By name: what is observed of the primary in one test must not choose another in the next."""
 
 BEFORE_COMMIT: dict[str, Any] = {
     "500": fail(500),
@@ -190,7 +191,7 @@ def test_curl_sees_events_as_they_come(kuro: Kuro, stub: StubUpstream) -> None:
     stub.script("primary", ok("one two three"))
     command = ["curl", "-sS", "-N", "-i", "--max-time", "10", f"{kuro.url}/v1/chat/completions",
                "-H", "content-type: application/json", "--data-binary", "@-"]  # fmt: skip
-    body = b'{"model": "auto", "stream": true, "messages": [{"role": "user", "content": "Hello there!"}]}'
+    body = b'{"model": "primary", "stream": true, "messages": [{"role": "user", "content": "Hello there!"}]}'
     ran = subprocess.run(command, input=body, capture_output=True, timeout=15, check=True)
     head, _, events = ran.stdout.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200")
@@ -204,7 +205,6 @@ def test_records_are_one_per_call_with_every_attempt(kuro: Kuro, stub: StubUpstr
     stub.script("second", ok("Fine."))
     kuro.chat(ASK, x_request_id="recorded-1")
     record = kuro.record("recorded-1")
-    assert record["intent"] == "casual_chat"
     assert record["selected_model"] == "second"
     assert record["fallback_used"] is True
     assert record["latency_ms"] > 0
