@@ -1,4 +1,4 @@
-"""Who is measured: each is a process (with its own config in a temporary directory) in front of the same stub.
+"""Who is measured: each is a process, with a config in a temporary directory, in front of the same stub.
 
 kuro     python -m proxy serve    keys, 12 models, classification, scoring, circuits, log file, metrics
 floor    tests/bench/floor.py     what a relay in Python costs when it does nothing else
@@ -42,6 +42,7 @@ class Process:
     environ: Mapping[str, str] = field(default_factory=dict)
     started_in: float = 0.0
     """Seconds from its start to its first good answer."""
+    _child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts it and waits for its first good answer. Raises RuntimeError with its log."""
@@ -60,24 +61,29 @@ class Process:
 
     def stop(self) -> None:
         """SIGTERM, and after five seconds SIGKILL for whoever is left of the group."""
-        if self._child.poll() is None:
-            os.killpg(self.pid, signal.SIGTERM)
-            try:
-                self._child.wait(5)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.pid, signal.SIGKILL)
-                self._child.wait()
+        if self._child is None or self._child.poll() is not None:
+            return
+        os.killpg(self.pid, signal.SIGTERM)
+        try:
+            self._child.wait(5)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.pid, signal.SIGKILL)
+            self._child.wait()
 
     @property
     def pid(self) -> int:
+        assert self._child
         return self._child.pid
 
     def _until_answer(self, deadline: float) -> None:
         while not answers(self.port):
-            if self._child.poll() is not None or time.perf_counter() > deadline:
+            if self._ended() or time.perf_counter() > deadline:
                 self.stop()
                 raise RuntimeError(f"{self.name} gave no answer:\n{self.log.read_text()[-3000:]}")
             time.sleep(0.005)
+
+    def _ended(self) -> bool:
+        return self._child is not None and self._child.poll() is not None
 
 
 def answers(port: int) -> bool:

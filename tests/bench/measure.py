@@ -1,4 +1,4 @@
-"""What is read of a process from outside: CPU and resident memory, of it and of all its descendants (Linux /proc)."""
+"""What is read of a process from outside: CPU and memory, of it and of all its descendants (Linux /proc)."""
 
 from __future__ import annotations
 

@@ -10,24 +10,25 @@ PROMPTS = (
     "Write a Python function that reads a CSV file of orders and returns the ten customers who spent most. ",
     "Explain step by step why the sum of two odd numbers is always even, and give a proof by contradiction. ",
     "Translate the following paragraph into French, keeping its tone: the market opens at dawn and is loud. ",
-    "Summarise the minutes of yesterday's meeting in five bullet points, with owners and dates for each task. ",
+    "Summarise the minutes of yesterday's meeting in five bullet points, with owner and date for each task. ",
     "Hey, how are you doing today? I just came back from a long walk in the rain and wanted to chat a bit. ",
-    "Extract every name, date and amount from this invoice and give them to me as a JSON object, nothing else. ",
+    "Extract every name, date and amount from this invoice and give them to me as one JSON object only. ",
     "Write a short poem about a lighthouse keeper who is afraid of the dark, in four stanzas that rhyme. ",
-    "Who was the first woman to win a Nobel Prize, in which year was it, and what did she win it for exactly? ",
+    "Who was the first woman to win a Nobel Prize, in which year was it, and what did she win it for? ",
 )
 _FILLER = (
-    "Please take into account that the reader is new to the subject and would like to understand the reasons, "
-    "not only the result. Keep it short where that is possible, name what you assume, and say so plainly when "
-    "something can't be known from what is given here. If there are several good ways, choose one of them and "
-    "tell in a sentence why it was preferred to the others, so that I can decide otherwise. Thank you very much."
+    "Please take into account that the reader is new to the subject and would like to understand the "
+    "reasons, not only the result. Keep it short where that is possible, name what you assume, and say so "
+    "plainly when something can't be known from what is given here. If there are several good ways, choose "
+    "one of them and tell in a sentence why it was preferred to the others, so that I can decide otherwise. "
+    "Thank you very much."
 )
 LENGTH = 500
 """Characters of a prompt."""
 
 
 def texts() -> Iterator[str]:
-    """Prompts without end; every second one was never seen before, so that no decision is remembered for it."""
+    """Prompts without end; half of them were never seen before: no decision is remembered for those."""
     for number, prompt in zip(count(), cycle(PROMPTS), strict=False):
         # Eight prompts in turn: it is the round, not the number, that decides whether one repeats.
         said = (prompt + _FILLER)[:LENGTH]

@@ -11,10 +11,11 @@ import argparse
 import os
 import platform
 import resource
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -27,6 +28,7 @@ HEADINGS = ("what", "kuro", "beside", "ratio", "target", "")
 def main() -> int:
     """Runs the chosen scenarios; the process's exit code."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that children are ended then, too
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with ExitStack() as stack:
@@ -59,7 +61,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _names(known: Sequence[str] | dict[str, object]) -> object:
+def _names(known: Iterable[str]) -> Callable[[str], list[str]]:
     """An argparse type: comma-separated members of `known`."""
 
     def convert(text: str) -> list[str]:
@@ -90,8 +92,8 @@ def _started(stack: ExitStack, upstream: int, place: Path, names: list[str]) -> 
         if process is None:
             _tell(f"{name} is not installed: left out (`make bench-peers` installs it)")
             continue
-        process.start()
         stack.callback(process.stop)
+        process.start()
         _tell(f"{name} answers after {process.started_in:.2f} s")
         yield name, process
 

@@ -99,8 +99,13 @@ STREAMS = (
         {"floor": 1.3, "litellm": 0.05},
     ),
     Work(
-        "stream, 100 in bursts of 10, CPU per event",
-        Plan(0, 100, 400, events=500, burst=10),
+        "stream, 100 at 20 bursts of 10/s, CPU per event",
+        Plan(0, 100, 100, events=1000, rate=20, burst=10),
+        {"floor": 2.2, "litellm": 0.05},
+    ),
+    Work(
+        "stream, 100 as fast as they go, CPU per event",
+        Plan(0, 100, 400, events=1000, burst=10),
         {"floor": 2.2, "litellm": 0.05},
     ),
 )

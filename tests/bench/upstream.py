@@ -1,10 +1,10 @@
-"""A stub upstream that costs far less than what it is measured with: canned bytes, no JSON, uvloop, httptools.
+"""A stub upstream that costs far less than what it is measured with: canned bytes, no JSON, uvloop.
 
     python -m tests.bench.upstream            prints the port that it listens on, then serves until killed
 
-What a stream looks like is said by a marker in the prompt, because the prompt alone passes through every proxy:
-`[[events=100 rate=20 burst=1]]`: so many content events, `burst` of them per write, `rate` writes a second per
-stream; rate 0 writes as fast as the connection takes them.
+What a stream looks like is said by a marker in the prompt, because the prompt alone passes through every
+proxy: `[[events=100 rate=20 burst=1]]`: so many content events, `burst` of them per write, `rate` writes a
+second per stream; rate 0 writes as fast as the connection takes them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from itertools import count
 import httptools
 import uvloop
 
-WORD = " kuro"
-"""What every event of every stream says."""
+WORDS = (" one", " two", " three", " four", " five", " six", " seven", " eight", " nine", " ten")
+"""What the events of a stream say, in turn: LiteLLM breaks a stream off that repeats one word."""
 ANSWER = "The answer is short. " * 10
 MODEL = "stub-model"
 
@@ -70,8 +70,10 @@ _DONE = b"data: [DONE]\n\n"
 
 
 @lru_cache
-def _burst(size: int) -> bytes:
-    return _chunk(_event({"content": WORD}) * size)
+def _burst(first: int, size: int) -> bytes:
+    """So many words from word number `first` on."""
+    words = (WORDS[(first + at) % len(WORDS)] for at in range(size))
+    return _chunk(b"".join(_event({"content": word}) for word in words))
 
 
 @lru_cache
@@ -125,7 +127,7 @@ class Upstream(asyncio.Protocol):
         self._timer = None
         size = min(self._size, self._left)
         self._left -= size
-        self._transport.write(_burst(size))
+        self._transport.write(_burst(self._left % len(WORDS), size))
         if not self._left:
             self._transport.write(_end(self._usage))
             return
