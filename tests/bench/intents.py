@@ -38,7 +38,7 @@ def load_classifier(path: Path = ROOT / "config" / "intents.yml") -> Classifier:
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+    return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line.strip()]
 
 
 def request(prompt: str) -> ChatRequest:

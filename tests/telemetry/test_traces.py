@@ -1,0 +1,241 @@
+"""Spans: what they say, and that they arrive."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent import futures
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import cycle
+from typing import Any
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from proxy.telemetry.policy import TracePolicy, TraceProtocol
+from proxy.telemetry.traces import SpanSink, open_traces
+from proxy.types import Attempt, CallRecord
+
+
+def spans(
+    records: list[CallRecord], ratio: float = 1.0, dice: tuple[float, ...] = (0.5,)
+) -> list[ReadableSpan]:
+    exporter = InMemorySpanExporter()
+    thrown = cycle(dice)
+    sink = SpanSink(SimpleSpanProcessor(exporter), TracePolicy(ratio=ratio), lambda: next(thrown))
+    sink.write(records)
+    sink.close()
+    return list(exporter.get_finished_spans())
+
+
+def test_a_call_is_a_span_with_a_child_for_each_attempt(make: Any) -> None:
+    first, second, call = spans([make()])
+    assert [span.name for span in (call, first, second)] == ["chat auto", "chat groq/llama", "chat or/sonnet"]
+    assert (call.kind, first.kind, second.kind) == (SpanKind.SERVER, SpanKind.CLIENT, SpanKind.CLIENT)
+    assert call.parent is None
+    assert first.parent is not None and second.parent is not None
+    assert first.parent.span_id == second.parent.span_id == call.context.span_id
+    assert call.resource.attributes["service.name"] == "kuro-proxy"
+
+
+def test_times_are_those_of_the_call(make: Any) -> None:
+    first, second, call = spans([make()])
+    arrival = 1_800_000_000 * 10**9
+    milliseconds = [
+        ((span.start_time or 0) - arrival, (span.end_time or 0) - arrival) for span in (call, first, second)
+    ]
+    assert [(start / 1e6, end / 1e6) for start, end in milliseconds] == pytest.approx(
+        [(0, 780), (1, 51), (60, 760)]
+    )
+
+
+def test_attributes_follow_the_conventions_for_generative_ai(make: Any) -> None:
+    first, second, call = spans([make()])
+    assert call.attributes is not None and second.attributes is not None and first.attributes is not None
+    assert dict(call.attributes) == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openrouter",
+        "gen_ai.request.model": "auto",
+        "gen_ai.request.stream": True,
+        "gen_ai.response.model": "claude-sonnet",
+        "gen_ai.response.time_to_first_chunk": 0.26,
+        "gen_ai.conversation.id": "s1",
+        "gen_ai.usage.input_tokens": 100,
+        "gen_ai.usage.output_tokens": 20,
+        "gen_ai.usage.cache_read.input_tokens": 40,
+        "gen_ai.usage.reasoning.output_tokens": 5,
+        "http.response.status_code": 200,
+        "kuro.request_id": "req-1",
+        "kuro.intent": "code_generation",
+        "kuro.route": "score",
+        "kuro.selected_model": "or/sonnet",
+        "kuro.fallback_used": True,
+        "kuro.cost_usd": 0.002,
+        "kuro.outcome": "ok",
+    }
+    assert second.attributes["gen_ai.request.model"] == "or/sonnet"
+    assert second.attributes["gen_ai.response.model"] == "claude-sonnet"
+    assert second.attributes["gen_ai.usage.input_tokens"] == 100
+    assert first.attributes["error.type"] == "server_error"
+    assert first.attributes["http.response.status_code"] == 500
+    assert first.status.status_code is StatusCode.ERROR
+    assert call.status.status_code is second.status.status_code is StatusCode.UNSET
+
+
+@pytest.mark.parametrize(
+    ("members", "error"),
+    [
+        pytest.param({"outcome": "error", "error_code": "upstream_error"}, "upstream_error", id="an error"),
+        pytest.param({"outcome": "aborted"}, "aborted", id="a stream that broke"),
+        pytest.param({"outcome": "caller_left"}, None, id="a caller that left is no error"),
+    ],
+)
+def test_errors_are_marked(make: Any, members: dict[str, Any], error: str | None) -> None:
+    call = spans([make(**members)])[-1]
+    assert call.attributes is not None
+    assert call.attributes.get("error.type") == error
+    assert call.status.status_code is (StatusCode.ERROR if error else StatusCode.UNSET)
+
+
+def test_a_name_that_nobody_serves_names_no_span(refused: CallRecord) -> None:
+    refused.requested_model = "made-up-by-a-caller"
+    (call,) = spans([refused])
+    assert call.name == "chat"
+    assert call.attributes is not None
+    assert call.attributes["gen_ai.request.model"] == "made-up-by-a-caller"
+
+
+def test_a_model_that_was_skipped_was_not_called(make: Any) -> None:
+    skipped, _ = spans([make(attempts=[Attempt("m", "p", outcome="skipped", reason="circuit_open")])])
+    assert skipped.kind is SpanKind.INTERNAL
+
+
+def test_a_share_of_good_calls_and_every_other_is_traced(make: Any) -> None:
+    good = [make(request_id=f"good-{n}", attempts=[]) for n in range(10)]
+    bad = [make(request_id=f"bad-{n}", outcome="error", attempts=[]) for n in range(10)]
+    seen = spans([*good, *bad], ratio=0.2, dice=(0.1, 0.3, 0.5, 0.7, 0.9))
+    names = [str((span.attributes or {})["kuro.request_id"]) for span in seen]
+    assert [name for name in names if name.startswith("good")] == ["good-0", "good-5"]
+    assert len([name for name in names if name.startswith("bad")]) == 10
+
+
+def test_without_an_endpoint_there_is_no_sink_and_nothing_is_imported() -> None:
+    script = (
+        "import sys\n"
+        "from proxy.telemetry.traces import open_traces\n"
+        "from proxy.telemetry.policy import TracePolicy\n"
+        "assert open_traces(TracePolicy(), lambda: 0.5) == []\n"
+        "assert open_traces(TracePolicy(endpoint=''), lambda: 0.5) == []\n"
+        "assert not {'opentelemetry', 'grpc', 'requests'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+# --- over the wire -------------------------------------------------------------------------------
+
+
+class Collector:
+    """Keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, dict[str, str], ExportTraceServiceRequest]] = []
+
+    def take(self, path: str, headers: dict[str, str], request: ExportTraceServiceRequest) -> None:
+        self.requests.append((path, headers, request))
+
+    def names(self) -> list[str]:
+        return [
+            span.name
+            for _, _, request in self.requests
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+
+@pytest.fixture
+def http_collector() -> Iterator[tuple[Collector, str]]:
+    collector = Collector()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            collector.take(self.path, headers, ExportTraceServiceRequest.FromString(body))
+            self.send_response(200)
+            self.send_header("content-type", "application/x-protobuf")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield collector, f"http://127.0.0.1:{server.server_port}/v1/traces"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def grpc_collector() -> Iterator[tuple[Collector, str]]:
+    collector = Collector()
+
+    class Service(TraceServiceServicer):
+        def Export(  # noqa: N802
+            self, request: ExportTraceServiceRequest, context: grpc.ServicerContext
+        ) -> ExportTraceServiceResponse:
+            headers = {str(key): str(value) for key, value in context.invocation_metadata()}
+            collector.take("", headers, request)
+            return ExportTraceServiceResponse()
+
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    add_TraceServiceServicer_to_server(Service(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield collector, f"http://127.0.0.1:{port}"
+    server.stop(None).wait(5)
+
+
+def export(policy: TracePolicy, record: CallRecord) -> None:
+    (sink,) = open_traces(policy, lambda: 0.0)
+    sink.write([record])
+    sink.close()
+
+
+def test_spans_arrive_over_http(http_collector: tuple[Collector, str], make: Any) -> None:
+    collector, url = http_collector
+    export(TracePolicy(endpoint=url, ratio=1.0, headers={"x-team": "llm"}), make())
+    assert sorted(collector.names()) == ["chat auto", "chat groq/llama", "chat or/sonnet"]
+    path, headers, request = collector.requests[0]
+    assert (path, headers["x-team"]) == ("/v1/traces", "llm")
+    resource = {a.key: a.value.string_value for a in request.resource_spans[0].resource.attributes}
+    assert resource["service.name"] == "kuro-proxy"
+
+
+def test_spans_arrive_over_grpc(grpc_collector: tuple[Collector, str], make: Any) -> None:
+    collector, url = grpc_collector
+    policy = TracePolicy(endpoint=url, protocol=TraceProtocol.GRPC, ratio=1.0, headers={"x-team": "llm"})
+    export(policy, make())
+    assert sorted(collector.names()) == ["chat auto", "chat groq/llama", "chat or/sonnet"]
+    assert collector.requests[0][1]["x-team"] == "llm"
+
+
+def test_the_policy_never_shows_its_headers() -> None:
+    assert "secret" not in repr(TracePolicy(endpoint="http://c", headers={"authorization": "secret"}))
