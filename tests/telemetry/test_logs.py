@@ -146,7 +146,8 @@ class TestMessages:
     def test_a_message_that_does_not_fit_its_arguments_is_no_accident_for_the_caller(
         self, configured: LogPolicy, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        logging.getLogger("kuro").warning("%d", "three")
+        (handler,) = [h for h in logging.getLogger().handlers if isinstance(h, logs.StreamHandler)]
+        handler.handle(logging.LogRecord("kuro", logging.WARNING, "", 1, "%d", ("three",), None))
         assert lines(configured) == []
         assert "Logging error" in capsys.readouterr().err
 

@@ -99,14 +99,9 @@ class Narrow(io.RawIOBase):
         return len(part)
 
 
-@pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Narrow:
+def test_a_line_that_was_cut_in_two_is_ended_before_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Narrow(room=10)
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(disk)))
-    return disk
-
-
-def test_a_line_that_was_cut_in_two_is_ended_before_the_next(disk: Narrow) -> None:
     stream = Stream("stdout")
     stream.write(b"first\nsecond\nthird\n")
     written(stream)

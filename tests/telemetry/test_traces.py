@@ -55,12 +55,8 @@ def test_a_call_is_a_span_with_a_child_for_each_attempt(make: Any) -> None:
 def test_times_are_those_of_the_call(make: Any) -> None:
     first, second, call = spans([make()])
     arrival = 1_800_000_000 * 10**9
-    milliseconds = [
-        ((span.start_time or 0) - arrival, (span.end_time or 0) - arrival) for span in (call, first, second)
-    ]
-    assert [(start / 1e6, end / 1e6) for start, end in milliseconds] == pytest.approx(
-        [(0, 780), (1, 51), (60, 760)]
-    )
+    times = [time or 0 for span in (call, first, second) for time in (span.start_time, span.end_time)]
+    assert [(time - arrival) / 1e6 for time in times] == pytest.approx([0, 780, 1, 51, 60, 760])
 
 
 def test_attributes_follow_the_conventions_for_generative_ai(make: Any) -> None:
