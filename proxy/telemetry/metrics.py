@@ -114,7 +114,6 @@ class Metrics(Collector):
             ("llm_records_dropped", "Records that found the queue full."): dropped,
             ("llm_log_lines_lost", "Log lines that could not be written."): lost_lines,
         }
-        self.know(models, intents)
         self._requests = Counter("llm_requests", "Calls that ended.", (*_MODEL, "intent", "outcome"))
         self._latency = Histogram(
             "llm_request_latency_seconds", "From a call's arrival to its end.", LATENCY, _MODEL
@@ -137,13 +136,20 @@ class Metrics(Collector):
         self._judge = Counter("llm_judge_cost_usd", "Cost of asking the judge.")
         self._attempts = Counter("llm_attempts", "Attempts.", (*_MODEL, "outcome"))
         self._failures = Counter("llm_upstream_failures", "Failed attempts, by why.", (*_MODEL, "kind"))
+        self.know(models, intents)
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
     def know(self, models: Iterable[Model], intents: Iterable[str]) -> None:
         """The registry in force: the values that labels may have. What was counted stays."""
-        self._models = {model.id: (model.id, model.provider) for model in models}
+        self._models: dict[str, Labels] = {}
         self._intents = frozenset(intents)
+        for model in models:
+            labels = self._models[model.id] = (model.id, model.provider)
+            # From 0 on, so that a rate sees the first one; a cost only where there is a price.
+            for counter in (self._fallback, self._prompt, self._completion):
+                counter.add(labels, 0.0)
+            (self._unknown if model.price is None else self._cost).add(labels, 0.0)
 
     def write(self, records: Sequence[CallRecord]) -> None:
         """Counts a batch."""

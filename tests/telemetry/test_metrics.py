@@ -11,9 +11,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from proxy.dispatch.breaker import Breakers
 from proxy.dispatch.policy import BreakerPolicy
 from proxy.telemetry.metrics import ATTEMPT_OUTCOMES, OUTCOMES, Metrics
-from proxy.types import Attempt, CallRecord, Model
+from proxy.types import Attempt, CallRecord, Model, Price
 
-MODELS = (Model("groq/llama", "groq", "llama"), Model("or/sonnet", "openrouter", "sonnet"))
+MODELS = (
+    Model("groq/llama", "groq", "llama"),
+    Model("or/sonnet", "openrouter", "sonnet", price=Price(3.0, 15.0)),
+)
 SONNET = {"model": "or/sonnet", "provider": "openrouter"}
 LLAMA = {"model": "groq/llama", "provider": "groq"}
 
@@ -96,14 +99,14 @@ def test_a_call_that_was_refused_has_no_model(metrics: Metrics, refused: CallRec
     assert (
         page.value("llm_requests_total", model="none", provider="none", intent="none", outcome="refused") == 1
     )
-    assert not [s for s in page.samples if s.name == "llm_cost_unknown_total"]
+    assert sum(s.value for s in page.samples if s.name == "llm_cost_unknown_total") == 0
 
 
 def test_an_unknown_price_is_counted_apart(metrics: Metrics, make: Any) -> None:
     metrics.write([make(cost_usd=None)])
     page = Page(metrics)
     assert page.value("llm_cost_unknown_total", **SONNET) == 1
-    assert page.value("llm_cost_usd_total", **SONNET) is None
+    assert page.value("llm_cost_usd_total", **SONNET) == 0
 
 
 def test_nothing_that_a_caller_or_an_upstream_made_up_becomes_a_label(metrics: Metrics, make: Any) -> None:
@@ -140,8 +143,15 @@ def test_the_closed_sets_hold_what_records_can_say() -> None:
     assert {"ok", "error", "refused", "caller_left", "aborted"} == OUTCOMES
 
 
-def test_series_without_labels_start_at_zero(metrics: Metrics) -> None:
+def test_series_start_at_zero_where_their_labels_are_known(metrics: Metrics) -> None:
     page = Page(metrics)
+    for name in ("llm_fallback_total", "llm_tokens_prompt_total", "llm_tokens_completion_total"):
+        assert page.value(name, **LLAMA) == page.value(name, **SONNET) == 0
+    assert (page.value("llm_cost_usd_total", **SONNET), page.value("llm_cost_usd_total", **LLAMA)) == (
+        0,
+        None,
+    )
+    assert page.value("llm_cost_unknown_total", **LLAMA) == 0
     assert page.value("llm_wasted_cost_usd_total") == 0
     assert page.value("llm_records_dropped_total") == 0
     assert page.value("llm_log_lines_lost_total") == 0
