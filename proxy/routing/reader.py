@@ -6,8 +6,8 @@ The Set is linear in the text and remembers the states it went through, so that 
 alike: 500 characters take 2 us once its states are built, about 20 us when they are new. Two things spoil
 that, both measured. A gap within a pattern (`.*`, `.{0,40}`) multiplies the states: with six of them an ask
 took 3,000 us; they are refused here, and `near` says the same. And words that can't occur make every new
-state dearer: so passages of plain ASCII, which all Latin text is once folded, are read by a Set without the
-words of other scripts, five times faster.
+state dearer: so those in other than Latin letters have a Set of their own, which only texts in other scripts
+are shown, and unseen asks cost a fifth.
 """
 
 from __future__ import annotations
@@ -19,11 +19,15 @@ import re2
 from msgspec import Struct
 
 from proxy.errors import ConfigError
+from proxy.routing.ask import bounded
 from proxy.routing.lexicon import Pattern
 from proxy.routing.text import fold, fold_pattern, passages, word_pattern
 
 MAX_MEMORY = 16 << 20
 """Bytes for an automaton and its cache of states; a full cache is emptied, nothing fails."""
+
+READ = 2_000
+"""Characters of an ask that are read: head, tail and a piece between. More changed no answer."""
 
 _NAMED = re.compile(r"(\^?)<(\w+)>")
 _AT_START = r"^[ -/:-@\[-`{-~]*"
@@ -58,7 +62,7 @@ class Reader:
         self._problems: list[str] = []
         self._source = source
         self._words = {name: _alternatives(lines) for name, lines in words.items()}
-        self._full = re2.Set.SearchSet(_options())
+        self._other = re2.Set.SearchSet(_options())
         self._ascii = re2.Set.SearchSet(_options())
         self._atoms: dict[str, int] = {}
         self._clues: list[tuple[Clue, ...]] = []
@@ -70,9 +74,11 @@ class Reader:
         """The clues of `text`, each with the most that a passage in which it stood counts."""
         found: dict[Clue, float] = {}
         clues = self._clues
-        for place, passage in passages(fold(text)):
-            atoms = (self._ascii if passage.isascii() else self._full).Match(passage)
-            for atom in atoms or ():
+        for place, passage in passages(fold(bounded(text, READ))):
+            atoms = self._ascii.Match(passage) or []
+            if not passage.isascii():
+                atoms += self._other.Match(passage) or []
+            for atom in atoms:
                 for clue in clues[atom]:
                     if (clue.near is None or clue.near in atoms) and found.get(clue, 0.0) < place:
                         found[clue] = place
@@ -87,24 +93,23 @@ class Reader:
 
     def _atom(self, expression: str, path: str) -> int | None:
         """The Set's index of an expression; equal ones share it."""
-        body, plain = (self._quoted(expression, path, alphabet) for alphabet in (0, 1))
-        if body in self._atoms:
-            return self._atoms[body]
+        if expression in self._atoms:
+            return self._atoms[expression]
         if _GAP.search(expression):
             self._refuse(path, expression, "has a gap (.* or .{m,n}); put what follows it under `near`")
             return None
         try:
-            self._full.Add(body)
-            self._ascii.Add(plain)
+            self._ascii.Add(self._spelt_out(expression, path, 0))
+            self._other.Add(self._spelt_out(expression, path, 1) if _NAMED.search(expression) else _NEVER)
         except re2.error:
             self._refuse(path, expression, "is not RE2 syntax")
             return None
-        self._atoms[body] = len(self._clues)
+        self._atoms[expression] = len(self._clues)
         self._clues.append(())
-        return self._atoms[body]
+        return self._atoms[expression]
 
-    def _quoted(self, expression: str, path: str, alphabet: int) -> str:
-        """The expression with its `<name>`s replaced: 0 by words of all scripts, 1 by those in ASCII."""
+    def _spelt_out(self, expression: str, path: str, alphabet: int) -> str:
+        """The expression with its `<name>`s replaced: 0 by words in ASCII, 1 by the others."""
 
         def words(named: re.Match[str]) -> str:
             start = _AT_START if named[1] else ""
@@ -122,7 +127,7 @@ class Reader:
     def _compile(self) -> None:
         if not self._problems:
             try:
-                self._full.Compile()
+                self._other.Compile()
                 self._ascii.Compile()
             except re2.error:
                 self._problems.append(f"{self._source}: the patterns together need over {MAX_MEMORY} bytes")
@@ -131,9 +136,10 @@ class Reader:
 
 
 def _alternatives(lines: Iterable[Iterable[str]]) -> tuple[str, str]:
-    """Regular expressions of a list of words: of all, and of those that are ASCII once folded."""
+    """Regular expressions of a list of words: of those that are ASCII once folded, and of the others."""
     patterns = list(dict.fromkeys(word_pattern(word) for line in lines for word in line))
-    return "|".join(patterns), "|".join(filter(str.isascii, patterns)) or _NEVER
+    others = [pattern for pattern in patterns if not pattern.isascii()]
+    return "|".join(filter(str.isascii, patterns)) or _NEVER, "|".join(others) or _NEVER
 
 
 def _options() -> re2.Options:

@@ -3,9 +3,9 @@
     python tests/bench/tokens.py RANKS [RANKS ...] [--texts FILE ...] [--code FOLDER ...] [--catalogs FOLDER]
 
 RANKS is an encoding that lies on this disk, `dist/ranks/o200k_base.js` of the npm package js-tiktoken say:
-nothing is fetched. `--texts` are JSON lines with `prompt` and perhaps `lang`; `--code` is searched for source
-files; `--catalogs` holds gettext catalogues (`LANG/LC_MESSAGES/*.mo`), prose in languages that are hard to
-come by.
+nothing is fetched. It needs `pip install tiktoken`, as nothing else here does. `--texts` are JSON lines with
+`prompt` and perhaps `lang`; `--code` is searched for source files; `--catalogs` holds gettext catalogues
+(`LANG/LC_MESSAGES/*.mo`), prose in languages that are hard to come by.
 """
 
 from __future__ import annotations
