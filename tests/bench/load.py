@@ -69,7 +69,9 @@ class Run:
         self._left = plan.requests
         self._open = plan.connections
         text = marker(plan.events, plan.rate, plan.burst) if plan.events else ""
-        self._bodies: Iterator[bytes] = bodies(plan.model, stream=bool(plan.events), marker=text)
+        self._bodies: Iterator[bytes] = bodies(
+            plan.model, stream=bool(plan.events), marker=text, salt=time.time_ns()
+        )
         self._head = (
             f"POST {plan.path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
             f"accept: application/json\r\nauthorization: Bearer {plan.key}\r\ncontent-length: "

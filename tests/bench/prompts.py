@@ -27,17 +27,20 @@ LENGTH = 500
 """Characters of a prompt."""
 
 
-def texts() -> Iterator[str]:
-    """Prompts without end; half of them were never seen before: no decision is remembered for those."""
+def texts(salt: int = 0) -> Iterator[str]:
+    """Prompts without end; half of them are unique, so that no decision is remembered for those.
+
+    Another salt makes other unique ones.
+    """
     for number, prompt in zip(count(), cycle(PROMPTS), strict=False):
         # Eight prompts in turn: it is the round, not the number, that decides whether one repeats.
         said = (prompt + _FILLER)[:LENGTH]
-        yield said if number // len(PROMPTS) % 2 else f"{_unique(number)} {said}"[:LENGTH]
+        yield said if number // len(PROMPTS) % 2 else f"{_unique(salt + number)} {said}"[:LENGTH]
 
 
-def bodies(model: str, *, stream: bool = False, marker: str = "") -> Iterator[bytes]:
+def bodies(model: str, *, stream: bool = False, marker: str = "", salt: int = 0) -> Iterator[bytes]:
     """Request bodies without end."""
-    for text in texts():
+    for text in texts(salt):
         message = {"role": "user", "content": f"{text} {marker}".rstrip()}
         value = {"model": model, "messages": [message], "stream": stream, "temperature": 0.7}
         yield json.dumps(value).encode()
