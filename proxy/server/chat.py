@@ -14,7 +14,7 @@ from proxy.errors import ApiError, CallerLeftError, retry_headers
 from proxy.gateway import Answer, Call, Gateway, trace
 from proxy.server.auth import Keyring
 from proxy.server.body import read_body
-from proxy.server.cors import cors_headers
+from proxy.server.cors import check_page, cors_headers
 from proxy.server.headers import deadline, forwarder, request_id, session_of
 from proxy.server.leaving import Leaving
 from proxy.server.policy import AccessPolicy, LimitPolicy
@@ -60,6 +60,7 @@ class ChatRoute:
         self, call: Call, headers: Mapping[str, str], receive: Receive, leaving: Leaving
     ) -> Answer:
         """From the raw request to a committed answer. From here on the caller's leaving is noticed."""
+        check_page(self._access, headers)
         call.record.key_id = key = self._keyring.authenticate(headers)
         call.limit(deadline(headers))
         if self._gateway.open_calls > self._limits.max_in_flight:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
+from proxy.errors import ApiError
+from proxy.server.auth import is_loopback
 from proxy.server.policy import AccessPolicy
 
 Pairs = tuple[tuple[bytes, bytes], ...]
@@ -38,6 +41,25 @@ def cors_headers(access: AccessPolicy, headers: Mapping[str, str]) -> Pairs:
     if allowed:
         return (*allowed, _EXPOSE)
     return (_VARY,) if access.cors_origins and "*" not in access.cors_origins else ()
+
+
+def check_page(access: AccessPolicy, headers: Mapping[str, str]) -> None:
+    """Raises ApiError 403 if a page from elsewhere calls a proxy that asks nobody for a key.
+
+    Browsers send some POSTs without asking first, so any page could spend on a proxy at 127.0.0.1; a name that
+    was rebound to this address doesn't help it, for its origin still bears the name.
+    """
+    origin = headers.get("origin")
+    if origin is None or access.keys or _allowed(access, headers):
+        return
+    host = urlsplit(origin).hostname if origin != "null" else None
+    if host is None or not is_loopback(host):
+        raise ApiError(
+            403,
+            f"Pages of {origin[:200]!r} may not call here: add the origin to `cors_origins` in proxy.yml.",
+            type="permission_error",
+            code="origin_not_allowed",
+        )
 
 
 def is_preflight(method: str, headers: Mapping[str, str]) -> bool:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from proxy.server.cors import cors_headers, is_preflight, preflight_headers
-from proxy.server.policy import AccessPolicy
+from proxy.errors import ApiError
+from proxy.server.cors import check_page, cors_headers, is_preflight, preflight_headers
+from proxy.server.policy import AccessKey, AccessPolicy
 
 PAGE = "https://chat.example"
 NOBODY = AccessPolicy()
@@ -65,3 +66,31 @@ PREFLIGHTS = {
 @pytest.mark.parametrize(("method", "headers", "expected"), PREFLIGHTS.values(), ids=PREFLIGHTS.keys())
 def test_is_preflight(method: str, headers: dict[str, str], expected: bool) -> None:
     assert is_preflight(method, headers) is expected
+
+
+@pytest.mark.parametrize(
+    ("origin", "keys", "origins", "may"),
+    [
+        (None, (), (), True),
+        ("https://evil.example", (), (), False),
+        ("null", (), (), False),
+        ("http://rebound.example:8080", (), (), False),
+        ("http://127.0.0.1:8080", (), (), True),
+        ("http://localhost:3000", (), (), True),
+        ("https://evil.example", (AccessKey("a", "sk-a"),), (), True),
+        ("https://chat.example", (), ("https://chat.example",), True),
+        ("https://evil.example", (), ("*",), True),
+    ],
+    ids=str,
+)
+def test_pages_from_elsewhere_may_not_spend_on_a_proxy_without_keys(
+    origin: str | None, keys: tuple[AccessKey, ...], origins: tuple[str, ...], may: bool
+) -> None:
+    access = AccessPolicy(keys=keys, cors_origins=origins)
+    headers = {} if origin is None else {"origin": origin}
+    if may:
+        check_page(access, headers)
+    else:
+        with pytest.raises(ApiError) as refused:
+            check_page(access, headers)
+        assert (refused.value.status, refused.value.code) == (403, "origin_not_allowed")
