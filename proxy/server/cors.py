@@ -46,8 +46,8 @@ def cors_headers(access: AccessPolicy, headers: Mapping[str, str]) -> Pairs:
 def check_page(access: AccessPolicy, headers: Mapping[str, str]) -> None:
     """Raises ApiError 403 if a page from elsewhere calls a proxy that asks nobody for a key.
 
-    Browsers send some POSTs without asking first, so any page could spend on a proxy at 127.0.0.1; a name that
-    was rebound to this address doesn't help it, for its origin still bears the name.
+    Browsers send some POSTs without asking first, so any page could spend on a proxy at 127.0.0.1; a name
+    that was rebound to this address doesn't help it, for its origin still bears the name.
     """
     origin = headers.get("origin")
     if origin is None or access.keys or _allowed(access, headers):
