@@ -17,6 +17,8 @@ from proxy.types import Failure, FailureKind, Model
 
 GATE_SLACK = 0.01
 """Seconds added to a Retry-After, so that the gate it shut is open again for certain."""
+THROTTLED = "throttled"
+"""The reason of a refusal by the Retry-After gate."""
 PATIENT = 2.0
 """Seconds of Retry-After that are waited out inline; longer ones go to the next model."""
 
@@ -180,7 +182,15 @@ def exhausted(failures: Sequence[tuple[Model, Failure]]) -> ApiError:
 
 
 def refused(retry_after: float, reasons: Mapping[str, str]) -> ApiError:
-    """What the caller gets when every model was skipped: circuits or throttles are shut."""
+    """What the caller gets when every model was skipped: circuits are shut, or all are rate limited."""
+    if reasons and all(reason == THROTTLED for reason in reasons.values()):
+        return ApiError(
+            429,
+            f"Rate limited: {', '.join(reasons)} asked for patience.",
+            type="rate_limit_error",
+            code="rate_limit_exceeded",
+            headers=retry_headers(retry_after),
+        )
     why = ", ".join(f"{model} ({reason.replace('_', ' ')})" for model, reason in reasons.items())
     return ApiError(
         503,

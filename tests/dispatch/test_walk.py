@@ -203,3 +203,9 @@ def test_when_every_model_was_skipped() -> None:
     assert (error.status, error.code) == (503, "no_healthy_upstream")
     assert "small (circuit open)" in error.message
     assert dict(error.headers)["retry-after"] == "2"
+
+
+def test_when_every_model_asked_for_patience() -> None:
+    error = refused(7.5, {"small": "throttled", "large": "throttled"})
+    assert (error.status, error.code) == (429, "rate_limit_exceeded")
+    assert dict(error.headers)["retry-after"] == "8"
