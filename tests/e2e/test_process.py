@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +58,20 @@ def test_bodies_that_are_too_large_or_not_json(stub: StubUpstream, tmp_path: Pat
         assert kuro.request("GET", "/v1/chat/completions")[0] == 405
         assert kuro.request("GET", "/nowhere")[0] == 404
         assert kuro.chat(HELLO)[0] == 200
+
+
+def test_a_caller_of_http_1_0_gets_a_stream_with_a_length(stub: StubUpstream, tmp_path: Path) -> None:
+    stub.script("one", ok("one two three"))
+    config = write_config(tmp_path, stub.url, [model("one")])
+    body = json.dumps(HELLO | {"stream": True}).encode()
+    head = (
+        b"POST /v1/chat/completions HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    )
+    with running(config) as kuro, socket.create_connection(("127.0.0.1", kuro.port), timeout=10) as caller:
+        caller.sendall(head % len(body) + body)
+        answer = b"".join(iter(lambda: caller.recv(65536), b""))
+    fields, _, events = answer.partition(b"\r\n\r\n")
+    assert b"chunked" not in fields.lower()
+    assert b"content-length: %d" % len(events) in fields.lower()
+    assert events.startswith(b"data: {")
+    assert events.endswith(b"data: [DONE]\n\n")
