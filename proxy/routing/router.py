@@ -141,9 +141,11 @@ class Router:
 
     def _named(self, request: ChatRequest, features: Features) -> RoutePlan:
         model = self._resolve(request.model, "model")
+        own = self.ground.models[model].fallback
+        if not own and not self.ground.policy.named_models_use_ranking:
+            return RoutePlan(models=(model,), route=EXPLICIT, features=features, explicit=True)
         climb = Climb(self.ground, features, {}, BALANCED, "", False)
         ranking = climb.ranked() if self.ground.policy.named_models_use_ranking else ()
-        own = self.ground.models[model].fallback
         return RoutePlan(
             # Its own circuit isn't looked at: it was asked for, and is refused where permits are given.
             models=plan.build(model, own, ranking, climb.pool.ids, climb.shut - {model}),
