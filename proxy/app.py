@@ -48,12 +48,10 @@ from proxy.telemetry.calls import Recorder
 from proxy.telemetry.logs import CallLog
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.traces import open_traces
-from proxy.types import Provider
+from proxy.types import SIMULATED, Model, Provider
 from proxy.wire.chat import parse
 
 logger = logging.getLogger("kuro")
-
-SIMULATED = "simulated"
 
 
 class Engine:
@@ -112,7 +110,7 @@ class Engine:
 
     def _executor(self, settings: Settings) -> Executor:
         return Executor(
-            lanes={model.id: self._lane(settings, model.id) for model in settings.models},
+            lanes={model.id: self._lane(settings, model) for model in settings.models},
             breakers=self.breakers,
             observe=self.stats.observe,
             policy=settings.retries,
@@ -124,8 +122,7 @@ class Engine:
             splices=settings.routing.stream_recovery is StreamRecovery.SPLICE,
         )
 
-    def _lane(self, settings: Settings, model_id: str) -> Lane:
-        model = next(model for model in settings.models if model.id == model_id)
+    def _lane(self, settings: Settings, model: Model) -> Lane:
         provider = settings.providers[model.provider]
         # The simulated models speak OpenAI's dialect; only their way upstream differs.
         dialect = "openai" if provider.dialect == SIMULATED else provider.dialect

@@ -28,6 +28,10 @@ class Need(StrEnum):
 # --- the registry --------------------------------------------------------------------------------
 
 
+SIMULATED = "simulated"
+"""The dialect of the built-in models whose answers are made up."""
+
+
 class Timeouts(Struct, frozen=True):
     """Limits of one attempt: until connected, until the commit point, between reads, and in all."""
 

@@ -64,7 +64,7 @@ class Call:
         """Seconds so far that were neither an upstream's nor a deliberate wait."""
         return max(self._clock() - self.began - self.upstream_time, 0.0)
 
-    def served(self, model: Model, attempt: Attempt, response_model: str | None) -> None:
+    def served(self, model: Model, response_model: str | None) -> None:
         """This attempt is the one whose answer the caller sees."""
         record = self.record
         record.selected_model = model.id

@@ -146,7 +146,7 @@ class Executor(Struct, frozen=True):
         permit.success()
         attempt.outcome = "ok"
         attempt.ttft_ms = attempt.duration_ms
-        call.served(lane.model, attempt, outcome.model)
+        call.served(lane.model, outcome.model)
         assert exchange.reply is not None
         return Part(lane, attempt, outcome, began, now, exchange.reply, exchange.source, exchange.decoder)
 

@@ -19,6 +19,7 @@ from proxy.server.headers import deadline, forwarder, request_id, session_of
 from proxy.server.leaving import Leaving
 from proxy.server.policy import AccessPolicy, LimitPolicy
 from proxy.server.types import Head, Message, Receive, Scope, Send
+from proxy.types import SIMULATED
 from proxy.wire import chat, reply
 
 PATH = "/v1/chat/completions"
@@ -173,9 +174,6 @@ def _described(call: Call, answer: Answer) -> Head:
         head.append((b"x-kuro-simulated", b"true"))
     return head
 
-
-SIMULATED = "simulated"
-"""The dialect whose answers are made up: each says so in its head."""
 
 _TRIED = frozenset({"ok", "failed", "cancelled"})
 

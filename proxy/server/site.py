@@ -11,6 +11,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import Message, Receive, Scope, Send
 
 from proxy.server.admin import admin_router, admin_schema
+from proxy.server.chat import PATH as CHAT
 from proxy.server.errors import EXCEPTION_HANDLERS
 from proxy.server.models import models_router
 from proxy.server.stamp import stamp
@@ -18,7 +19,6 @@ from proxy.server.state import Services
 from proxy.server.status import status_router
 from proxy.server.types import App
 
-CHAT = "/v1/chat/completions"
 _CHAT_METHODS = {"allow": "POST, OPTIONS"}
 _MAX_BODY = 64 * 1024
 """Bytes of a command to the admin API; chat bodies have their own, larger limit."""
