@@ -35,9 +35,8 @@ from proxy.settings.document import parse
 from proxy.settings.entries import RegistryFile
 from proxy.settings.ranges import RANGES
 from proxy.settings.reader import Reader
-from proxy.settings.registry_checks import SIMULATED
 from proxy.telemetry.policy import LogPolicy, RecordPolicy, TracePolicy
-from proxy.types import Model, Provider, Timeouts
+from proxy.types import SIMULATED, Model, Provider, Timeouts
 
 __all__ = ["FILES", "Settings", "default_directory", "load"]
 

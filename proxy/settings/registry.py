@@ -16,14 +16,13 @@ from proxy.settings.entries import ModelEntry, ProviderEntry, RegistryFile
 from proxy.settings.reader import Reader
 from proxy.settings.reference import unset
 from proxy.settings.registry_checks import (
-    SIMULATED,
     check_fallbacks,
     check_filled,
     check_model,
     check_provider,
     claim_names,
 )
-from proxy.types import Model, Provider, Timeouts
+from proxy.types import SIMULATED, Model, Provider, Timeouts
 
 
 class Registry(Struct, frozen=True):

@@ -12,10 +12,8 @@ from urllib.parse import urlsplit
 from proxy.settings.entries import ModelEntry, ProviderEntry, RegistryFile, TimeoutsEntry
 from proxy.settings.loops import loops
 from proxy.settings.reader import Reader, did_you_mean, shown
-from proxy.types import Timeouts
+from proxy.types import SIMULATED, Timeouts
 
-SIMULATED = "simulated"
-"""The dialect of models that answer without an upstream."""
 AUTO = "auto"
 
 
