@@ -117,7 +117,8 @@ class Executor(Struct, frozen=True):
     ) -> Part | Failure:
         attempt = Attempt(model=lane.model.id, provider=lane.provider.name)
         call.record.attempts.append(attempt)
-        limit = _patience(call, exchange.streams, lane, others)
+        remaining = max(call.remaining(), 0.0)
+        limit = _patience(remaining, exchange.streams, lane, others)
         began = self.clock()
         attempt.began_ms = (began - call.began) * 1e3
         try:
@@ -126,7 +127,7 @@ class Executor(Struct, frozen=True):
         except UpstreamError as error:
             outcome = error.failure
         except TimeoutError:
-            outcome = _late(call, limit)
+            outcome = _late(call, limit, remaining)
         except BaseException:
             # The caller left or the process ends: nothing was learned about the upstream.
             permit.neutral()
@@ -212,21 +213,21 @@ class Executor(Struct, frozen=True):
         )
 
 
-def _patience(call: Call, streams: bool, lane: Lane, others: bool) -> float:
-    """Seconds until this attempt must have committed.
+def _patience(remaining: float, streams: bool, lane: Lane, others: bool) -> float:
+    """Seconds until this attempt must have committed, of those that the call has left.
 
     A stream has to begin within `first_token`. A whole reply gives no sign of life before it is done, so
     it may use half of what is left of the deadline while somebody else could still serve, else all.
     """
-    remaining = max(call.remaining(), 0.0)
     if streams:
         return min(lane.model.timeouts.first_token, remaining)
     limit = min(lane.model.timeouts.total, remaining)
     return limit / 2 if others else limit
 
 
-def _late(call: Call, limit: float) -> Failure:
-    if call.impatient and call.remaining() <= 0.0:
+def _late(call: Call, limit: float, remaining: float) -> Failure:
+    # Told by what the limit was made of: timers may fire a millisecond before the clock agrees.
+    if call.impatient and limit == remaining:
         return Failure(FailureKind.DEADLINE, "the deadline that the caller set has passed")
     return silent(FailureKind.FIRST_TOKEN_TIMEOUT, limit)
 
