@@ -1,6 +1,6 @@
 """Where lines go: standard output or a file, written by a thread of its own.
 
-    write(lines) --list--> one thread --> all that waits, in one call of the system
+    write(lines) --list--> one thread, every GATHER seconds --> all that waits, in one call of the system
 
 A disk that is full or a pipe that nobody reads never holds up a call: what finds the list full, and
 what can't be written, is lost and counted. A file that was renamed or removed (logrotate) is opened anew.
@@ -21,6 +21,8 @@ PATIENCE = 2.0
 """Seconds that the end of the process waits for what hasn't been written."""
 PAUSE = 0.01
 """Seconds between tries at a pipe that its owner made non-blocking, and that is full."""
+GATHER = 0.05
+"""Seconds that lines may wait for more: each waking of the thread takes the interpreter from the calls."""
 
 
 class Stream:
@@ -30,6 +32,9 @@ class Stream:
         self._target: _File | _Standard = _Standard(file) if file in _STANDARD else _File(Path(file))
         self._backlog = backlog
         self._changed = threading.Condition()
+        self._wake = threading.Event()
+        self._hurry = threading.Event()
+        """Somebody waits: nothing is gathered."""
         self._waiting: list[bytes] = []
         self._size = 0
         self._torn = False
@@ -45,13 +50,15 @@ class Stream:
                 return
             self._waiting.append(lines)
             self._size += len(lines)
-            self._changed.notify_all()
             if self._thread is None:
                 self._start()
+        if not self._wake.is_set():
+            self._wake.set()
 
     def flush(self, timeout: float = PATIENCE) -> bool:
         """Waits until everything is out; False when that took too long."""
         with self._changed:
+            self._hurry.set()
             return self._changed.wait_for(lambda: not self._size, timeout)
 
     def _start(self) -> None:
@@ -61,13 +68,17 @@ class Stream:
 
     def _run(self) -> None:
         while True:
+            self._wake.wait()
+            self._hurry.wait(GATHER)
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
+                self._wake.clear()
                 lines, self._waiting = b"".join(self._waiting), []
             lost = self._put(lines)
             with self._changed:
                 self.lost += lost
                 self._size -= len(lines)
+                if not self._size:
+                    self._hurry.clear()
                 self._changed.notify_all()
 
     def _put(self, lines: bytes) -> int:
