@@ -23,6 +23,7 @@ import msgspec
 import uvicorn
 from msgspec.structs import replace
 
+from proxy.dispatch.alarm import Alarms
 from proxy.dispatch.backoff import RetryBudget
 from proxy.dispatch.breaker import Breakers
 from proxy.dispatch.executor import Executor
@@ -65,6 +66,7 @@ class Engine:
         self.breakers = Breakers(settings.breaker, self.clock, random, _tell_transition)
         self.stats = Stats(settings.stats, self.clock)
         self.budget = RetryBudget(settings.retries, self.clock)
+        self.alarms = Alarms(self.clock)
         self.memory = new_memory(settings.routing, self.clock)
         self.upstreams = {name: _upstream(provider) for name, provider in settings.providers.items()}
         self.metrics = Metrics(
@@ -111,6 +113,8 @@ class Engine:
     def _executor(self, settings: Settings) -> Executor:
         return Executor(
             lanes={model.id: self._lane(settings, model) for model in settings.models},
+            models={model.id: model for model in settings.models},
+            alarms=self.alarms,
             breakers=self.breakers,
             observe=self.stats.observe,
             policy=settings.retries,

@@ -84,12 +84,11 @@ class Call:
         record.error_code = code
         record.latency_ms = (self._clock() - self.began) * 1e3
         record.overhead_ms = self.overhead() * 1e3
-        served = [attempt for attempt in record.attempts if attempt.outcome in ("ok", CUT)]
-        record.usage = _sum([attempt.usage for attempt in served if attempt.usage is not None])
-        costs = [attempt.cost_usd for attempt in served]
-        record.cost_usd = None if None in costs or not costs else sum(c for c in costs if c is not None)
-        record.wasted_usd = _spent(record.attempts, "failed", "cancelled")
-        record.judge_usd = _spent(record.attempts, "judge")
+        if len(record.attempts) == 1 and record.attempts[0].outcome == "ok":
+            record.usage = record.attempts[0].usage
+            record.cost_usd = record.attempts[0].cost_usd
+        else:
+            _add_up(record)
         self._emit(record)
 
 
@@ -100,6 +99,16 @@ def cost(usage: Usage, price: Price | None) -> float | None:
     cached_price = price.input if price.cached_input is None else price.cached_input
     fresh = usage.prompt - usage.cached
     return (fresh * price.input + usage.cached * cached_price + usage.completion * price.output) / 1e6
+
+
+def _add_up(record: CallRecord) -> None:
+    """Tokens and cost of what the caller saw, and what else was spent."""
+    served = [attempt for attempt in record.attempts if attempt.outcome in ("ok", CUT)]
+    record.usage = _sum([attempt.usage for attempt in served if attempt.usage is not None])
+    costs = [attempt.cost_usd for attempt in served]
+    record.cost_usd = None if None in costs or not costs else sum(c for c in costs if c is not None)
+    record.wasted_usd = _spent(record.attempts, "failed", "cancelled")
+    record.judge_usd = _spent(record.attempts, "judge")
 
 
 def _spent(attempts: list[Attempt], *outcomes: str) -> float:

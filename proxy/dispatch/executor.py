@@ -16,6 +16,7 @@ from functools import partial
 
 from msgspec import Struct
 
+from proxy.dispatch.alarm import Alarms
 from proxy.dispatch.answer import Answer, Observe, Part, silent
 from proxy.dispatch.backoff import RetryBudget, delay
 from proxy.dispatch.breaker import Breakers, Permit, Refusal
@@ -34,6 +35,9 @@ class Executor(Struct, frozen=True):
     """Performs what a `Walk` decides. One per configuration; holds no state of its own."""
 
     lanes: Mapping[str, Lane]
+    models: Mapping[str, Model]
+    """The lanes' models, by the same ids."""
+    alarms: Alarms
     breakers: Breakers
     observe: Observe
     policy: RetryPolicy
@@ -52,7 +56,8 @@ class Executor(Struct, frozen=True):
         assert plan is not None
         assert request is not None
         walk = Walk(
-            [self.lanes[model].model for model in plan.models],
+            plan.models,
+            self.models,
             self.policy,
             explicit=plan.explicit,
             content_filter_fallback=self.content_filter_fallback,
@@ -121,20 +126,22 @@ class Executor(Struct, frozen=True):
         limit = _patience(remaining, exchange.streams, lane, others)
         began = self.clock()
         attempt.began_ms = (began - call.began) * 1e3
+        alarm = self.alarms.set(limit)
         try:
-            async with asyncio.timeout(limit):
-                outcome = await exchange.perform(call, fresh)
+            outcome = await exchange.perform(call, fresh)
         except UpstreamError as error:
             outcome = error.failure
-        except TimeoutError:
+        except BaseException as error:
+            if not isinstance(error, asyncio.CancelledError) or not alarm.caught():
+                # The caller left or the process ends: nothing was learned about the upstream.
+                permit.neutral()
+                attempt.outcome = "cancelled"
+                attempt.duration_ms = (self.clock() - began) * 1e3
+                exchange.abort()
+                raise
             outcome = _late(call, limit, remaining)
-        except BaseException:
-            # The caller left or the process ends: nothing was learned about the upstream.
-            permit.neutral()
-            attempt.outcome = "cancelled"
-            attempt.duration_ms = (self.clock() - began) * 1e3
-            exchange.abort()
-            raise
+        finally:
+            self.alarms.clear(alarm)
         now = self.clock()
         call.upstream_time += now - began
         attempt.status = exchange.status

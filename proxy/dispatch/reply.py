@@ -42,9 +42,8 @@ class Exchange(Protocol):
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Lower-case names."""
 
-    @property
-    def ended(self) -> bool:
-        """Known to have nothing left to take; False when only `take` can tell."""
+    def rest(self) -> bytes | None:
+        """The rest of the body, once it is known that all of it has come; else None: `take` it."""
 
     async def take(self) -> bytes:
         """All bytes that have come; none at the end. Raises Http1Error."""
@@ -95,15 +94,17 @@ class Reply:
         """The whole body, decoded; longer than `limit` bytes is a bad response."""
         parts = []
         size = 0
-        while data := await self._step():
+        plain = self._coding is None
+        while True:
+            rest = self._exchange.rest() if plain else None
+            data = await self._step() if rest is None else rest
             size += len(data)
             if size > limit:
                 self.abort()
                 raise UpstreamError(Failure(FailureKind.BAD_RESPONSE, f"more than {limit} bytes of body"))
             parts.append(data)
-            if self._coding is None and self._exchange.ended:
-                break
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            if rest is not None or not data:
+                return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes: each step gives everything that has come since, never nothing."""

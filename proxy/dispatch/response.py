@@ -75,6 +75,13 @@ class Response:
             self._source.relax()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def rest(self) -> bytes | None:
+        """The rest of the body when all of it has come, else None."""
+        if not self.complete:
+            return None
+        parts, self._parts, self.size = self._parts, [], 0
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
     async def wait(self) -> None:
         """Until something happens. Raises Http1Error when that is, or was, trouble."""
         if self._error is not None:

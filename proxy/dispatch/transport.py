@@ -265,13 +265,15 @@ class StockWire:
         """Exchanges in flight as `open`; httpx doesn't say what is idle or waiting."""
         return Counts(self._busy, 0, 0)
 
-    async def post(self, target: bytes, headers: Headers, body: bytes, waits: Waits, fresh: bool) -> Exchange:
+    async def post(
+        self, target: bytes, headers: Headers, more: Headers, body: bytes, waits: Waits, fresh: bool
+    ) -> Exchange:
         """Sends a POST and waits for the head of the response. Raises Http1Error."""
         timeout = {"pool": waits.pool, "connect": waits.connect, "write": waits.write, "read": waits.head}
         request = httpx.Request(
             "POST",
             self._url.copy_with(raw_path=target),
-            headers=[self._host, (b"accept-encoding", b"identity"), *headers],
+            headers=[self._host, (b"accept-encoding", b"identity"), *headers, *more],
             content=body,
             extensions={"timeout": timeout},
         )
@@ -323,10 +325,9 @@ class StockExchange:
         self._part = part
         self._closing: asyncio.Task[None] | None = None
 
-    @property
-    def ended(self) -> bool:
+    def rest(self) -> bytes | None:
         """Only `take` can tell."""
-        return False
+        return None
 
     async def take(self) -> bytes:
         """The next piece; none at the end. Raises Http1Error."""

@@ -6,7 +6,7 @@ Upstream.send --> Wire.post --+-- PoolWire    our own pool, no httpx on the way
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Protocol
 
 from proxy.dispatch.pool import Counts, Pool
@@ -17,6 +17,9 @@ from proxy.types import Timeouts, UpstreamRequest
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
+_STARTS_LIMIT = 256
+"""Heads that are remembered."""
+
 
 class Wire(Protocol):
     """What carries a request: one of two transports."""
@@ -25,8 +28,13 @@ class Wire(Protocol):
     def counts(self) -> Counts:
         """Its connections."""
 
-    async def post(self, target: bytes, headers: Headers, body: bytes, waits: Waits, fresh: bool) -> Exchange:
-        """Sends a POST and waits for the head of the response. Raises Http1Error."""
+    def post(
+        self, target: bytes, headers: Headers, more: Headers, body: bytes, waits: Waits, fresh: bool
+    ) -> Awaitable[Exchange]:
+        """Sends a POST and waits for the head of the response. Raises Http1Error.
+
+        `headers` are the same for many requests, `more` are this one's own.
+        """
 
     async def aclose(self) -> None:
         """Closes every connection."""
@@ -62,7 +70,7 @@ class Upstream:
         try:
             return Reply(
                 await self._wire.post(
-                    self._target(request.path), request.headers + headers, request.body, waits, fresh
+                    self._target(request.path), request.headers, headers, request.body, waits, fresh
                 )
             )
         except Http1Error as error:
@@ -82,26 +90,40 @@ class Upstream:
 class PoolWire:
     """Our own HTTP/1.1 client."""
 
-    __slots__ = ("_fixed", "_pool")
+    __slots__ = ("_fixed", "_pool", "_starts")
 
     def __init__(self, pool: Pool, host: bytes) -> None:
         """`host` is the Host header."""
         self._pool = pool
         self._fixed = ((b"host", host), (b"accept-encoding", b"identity"))
+        self._starts: dict[tuple[bytes, Headers], bytes] = {}
+        """Heads without their ends: a provider's requests have a few, its models' streams and whole replies."""
 
     @property
     def counts(self) -> Counts:
         """The pool's."""
         return self._pool.counts
 
-    async def post(self, target: bytes, headers: Headers, body: bytes, waits: Waits, fresh: bool) -> Exchange:
+    def post(
+        self, target: bytes, headers: Headers, more: Headers, body: bytes, waits: Waits, fresh: bool
+    ) -> Awaitable[Exchange]:
         """Sends a POST and waits for the head of the response. Raises Http1Error."""
-        head = compose(b"POST", target, self._fixed + headers, len(body))
-        return await self._pool.request(head, body, waits, fresh=fresh)
+        start = self._starts.get((target, headers)) or self._start(target, headers)
+        if more:
+            start += lines(more)
+        head = b"%bcontent-length: %d\r\n\r\n" % (start, len(body))
+        return self._pool.request(head, body, waits, fresh=fresh)
 
     async def aclose(self) -> None:
         """Closes every connection at once."""
         await self._pool.aclose()
+
+    def _start(self, target: bytes, headers: Headers) -> bytes:
+        if len(self._starts) >= _STARTS_LIMIT:
+            self._starts.clear()
+        start = request_line(b"POST", target) + lines(self._fixed + headers)
+        self._starts[target, headers] = start
+        return start
 
 
 def compose(method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]], length: int) -> bytes:
@@ -109,12 +131,27 @@ def compose(method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]]
 
     Raises Http1Error when a part holds a line break or NUL: it would end up as a header of its own.
     """
-    lines = [method + b" " + target + b" HTTP/1.1"]
-    for name, value in headers:
-        lines.append(name + b": " + value)
-    lines.append(b"content-length: %d\r\n\r\n" % length)
-    head = b"\r\n".join(lines)
-    breaks = len(lines) + 1
-    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head or b" " in target:
-        raise Http1Error(Trouble.BAD_REQUEST, "a header of the request holds a line break or NUL")
-    return head
+    return b"%b%bcontent-length: %d\r\n\r\n" % (request_line(method, target), lines(headers), length)
+
+
+def request_line(method: bytes, target: bytes) -> bytes:
+    """The first line. Raises Http1Error as `compose` does."""
+    if b" " in target:
+        raise _unsound()
+    return _sound([method + b" " + target + b" HTTP/1.1\r\n"])
+
+
+def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Header lines, each with its end. Raises Http1Error as `compose` does."""
+    return _sound([name + b": " + value + b"\r\n" for name, value in headers])
+
+
+def _sound(parts: list[bytes]) -> bytes:
+    whole = b"".join(parts)
+    if whole.count(b"\n") != len(parts) or whole.count(b"\r") != len(parts) or b"\0" in whole:
+        raise _unsound()
+    return whole
+
+
+def _unsound() -> Http1Error:
+    return Http1Error(Trouble.BAD_REQUEST, "a header of the request holds a line break or NUL")

@@ -50,6 +50,7 @@ class Walk:
         "_content_filter_fallback",
         "_explicit",
         "_larger_than",
+        "_models",
         "_plan",
         "_policy",
         "_retried",
@@ -60,13 +61,16 @@ class Walk:
 
     def __init__(
         self,
-        plan: Sequence[Model],
+        plan: Sequence[str],
+        models: Mapping[str, Model],
         policy: RetryPolicy,
         *,
         explicit: bool,
         content_filter_fallback: bool = False,
     ) -> None:
+        """`models` knows every registry id of the plan."""
         self._plan = plan
+        self._models = models
         self._policy = policy
         self._explicit = explicit
         self._content_filter_fallback = content_filter_fallback
@@ -81,7 +85,7 @@ class Walk:
     def next(self) -> Model | None:
         """The next model of the plan that may be asked, or None; moves on past it."""
         while self._at < len(self._plan) and len(self.asked) < self._policy.max_models:
-            model = self._plan[self._at]
+            model = self._models[self._plan[self._at]]
             self._at += 1
             if model.context_window > self._larger_than:
                 return model
@@ -114,7 +118,9 @@ class Walk:
 
     def others(self) -> bool:
         """Whether the plan still holds a model that may be asked."""
-        return any(m.context_window > self._larger_than for m in self._plan[self._at :])
+        if not self._larger_than:
+            return self._at < len(self._plan)
+        return any(self._models[m].context_window > self._larger_than for m in self._plan[self._at :])
 
     def _wait(self, verdict: Verdict, failure: Failure, limits: Limits) -> float | None:
         """Seconds before the same model is asked again; None: it isn't."""

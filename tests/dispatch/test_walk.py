@@ -21,7 +21,8 @@ def limits(remaining: float = 60.0, may_retry: bool = True) -> Limits:
 
 
 def walk(*models: Model, explicit: bool = False, policy: RetryPolicy | None = None) -> Walk:
-    return Walk(models, policy or RetryPolicy(), explicit=explicit)
+    known = {model.id: model for model in models}
+    return Walk(tuple(known), known, policy or RetryPolicy(), explicit=explicit)
 
 
 def ask(w: Walk) -> Model:
