@@ -79,7 +79,7 @@ class Engine:
         self.recorder = Recorder(
             settings.records, [CallLog(settings.log), self.metrics, *open_traces(settings.trace, random)]
         )
-        self.gateway = Gateway(self._house(settings), self.recorder.emit, self.clock, time.time)
+        self.gateway = Gateway(self._house(settings), self.recorder.emit, self.alarms, self.clock, time.time)
 
     def front(self) -> Front:
         """The ASGI application."""

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from proxy.dispatch.alarm import Alarms
 from proxy.dispatch.answer import Answer
 from proxy.dispatch.call import Call, Pairs
 from proxy.dispatch.executor import Executor
@@ -24,7 +25,7 @@ from proxy.routing.policy import JudgePolicy
 from proxy.routing.router import Router
 from proxy.types import CallRecord, ChatRequest, Provider, RoutePlan
 
-__all__ = ["Answer", "Call", "Gateway", "House", "trace"]
+__all__ = ["Alarms", "Answer", "Call", "Gateway", "House", "trace"]
 
 Clock = Callable[[], float]
 
@@ -45,8 +46,16 @@ class House(Struct, frozen=True):
 class Gateway:
     """The way through the house. Holds the configuration in force."""
 
-    def __init__(self, house: House, emit: Callable[[CallRecord], None], clock: Clock, wall: Clock) -> None:
+    def __init__(
+        self,
+        house: House,
+        emit: Callable[[CallRecord], None],
+        alarms: Alarms,
+        clock: Clock,
+        wall: Clock,
+    ) -> None:
         self.house = house
+        self.alarms = alarms
         self._emit = emit
         self._clock = clock
         self._wall = wall
@@ -75,7 +84,13 @@ class Gateway:
         record.stream = request.stream
         record.session = session
         try:
-            plan = await self._plan(house, call, request, headers, session, traced)
+            plan = house.router.plan(request, headers, session, judging=house.judge.enabled, traced=traced)
+            if not isinstance(plan, RoutePlan):
+                verdict = await self._judge(house, call, plan)
+                if verdict is not None:
+                    house.router.judged(plan, verdict)
+                plan = house.router.plan(request, headers, session, judging=False, traced=traced)
+                assert isinstance(plan, RoutePlan)
             call.plan = plan
             _book(record, plan)
             answer = await house.executor.run(call)
@@ -92,25 +107,6 @@ class Gateway:
         house.router.served(plan, session, answer.part.lane.model.id)
         return answer
 
-    async def _plan(
-        self,
-        house: House,
-        call: Call,
-        request: ChatRequest,
-        headers: Mapping[str, str],
-        session: str,
-        traced: bool,
-    ) -> RoutePlan:
-        plan = house.router.plan(request, headers, session, judging=house.judge.enabled, traced=traced)
-        if isinstance(plan, RoutePlan):
-            return plan
-        verdict = await self._judge(house, call, plan)
-        if verdict is not None:
-            house.router.judged(plan, verdict)
-        decided = house.router.plan(request, headers, session, judging=False, traced=traced)
-        assert isinstance(decided, RoutePlan)
-        return decided
-
     async def _judge(self, house: House, call: Call, question: judge.Question) -> judge.Verdict | None:
         """Asks the judge within its own time; its failures are nobody's but its circuit's."""
         record = CallRecord(request_id=call.record.request_id, time=self._wall())
@@ -123,7 +119,7 @@ class Gateway:
         verdict = None
         try:
             answer = await house.executor.run(asking)
-            await answer.close()
+            answer.close()
             verdict = judge.answer(answer.part.first.text, house.judge_intents)
         except ApiError:
             pass  # its attempts say why; the ladder goes on without it

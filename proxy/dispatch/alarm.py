@@ -1,11 +1,9 @@
-"""Limits on how long a task may await, kept by one coarse ticker for all of them.
+"""Limits on how long a task may wait, kept by one coarse ticker for all of them.
 
-    alarm = alarms.set(seconds)
-    try:     await whatever                        rings up to TICK late: cancels the task
-    except CancelledError: alarm.caught() or raise
-    finally: alarms.clear(alarm)
+    with alarms.limit(seconds):       up to TICK late: cancels the task; the cancel becomes a TimeoutError
+        await whatever
 
-`asyncio.timeout` makes a timer of the event loop each time, nearly all of which are cancelled again; that
+As `asyncio.timeout`, which makes a timer of the event loop each time, to cancel it again nearly always; that
 was a twentieth of a call.
 """
 
@@ -13,30 +11,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import TracebackType
 
 TICK = 0.05
 """Seconds between two looks at the clock."""
-
-
-class Alarm:
-    """One limit on the task that set it."""
-
-    __slots__ = ("_cancelling", "_rang", "task", "until")
-
-    def __init__(self, task: asyncio.Task[object], until: float) -> None:
-        self.task = task
-        self.until = until
-        self._cancelling = task.cancelling()
-        self._rang = False
-
-    def ring(self) -> None:
-        """The time is up."""
-        self._rang = True
-        self.task.cancel()
-
-    def caught(self) -> bool:
-        """Whether a CancelledError that was just caught is this alarm's alone. Ask once."""
-        return self._rang and self.task.uncancel() <= self._cancelling
 
 
 class Alarms:
@@ -47,19 +25,21 @@ class Alarms:
         self._set: set[Alarm] = set()
         self._ticking = False
 
-    def set(self, seconds: float) -> Alarm:
-        """Cancels the current task after so many seconds, unless it is cleared before."""
-        task = asyncio.current_task()
+    def limit(self, seconds: float, task: asyncio.Task[object] | None = None) -> Alarm:
+        """For `with`: TimeoutError after so many seconds. `task` is the current one, for who knows it."""
+        task = task or asyncio.current_task()
         assert task is not None
-        alarm = Alarm(task, self._clock() + seconds)
+        return Alarm(self, task, self._clock() + seconds)
+
+    def set(self, alarm: Alarm) -> None:
+        """A wait begins."""
         self._set.add(alarm)
         if not self._ticking:
             self._ticking = True
-            task.get_loop().call_later(TICK, self._tick)
-        return alarm
+            alarm.task.get_loop().call_later(TICK, self._tick)
 
     def clear(self, alarm: Alarm) -> None:
-        """The wait is over."""
+        """A wait is over."""
         self._set.discard(alarm)
 
     def _tick(self) -> None:
@@ -70,3 +50,33 @@ class Alarms:
         self._ticking = bool(self._set)
         if self._ticking:
             asyncio.get_running_loop().call_later(TICK, self._tick)
+
+
+class Alarm:
+    """One limit on one task."""
+
+    __slots__ = ("_alarms", "_cancelling", "_rang", "task", "until")
+
+    def __init__(self, alarms: Alarms, task: asyncio.Task[object], until: float) -> None:
+        self._alarms = alarms
+        self._cancelling = task.cancelling()
+        self._rang = False
+        self.task = task
+        self.until = until
+
+    def ring(self) -> None:
+        """The time is up."""
+        self._rang = True
+        self.task.cancel()
+
+    def __enter__(self) -> Alarm:
+        self._alarms.set(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._alarms.clear(self)
+        # Somebody else may have cancelled the task as well: then it stays cancelled.
+        if self._rang and self.task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error

@@ -134,11 +134,11 @@ class Answer:
         speed = usage.completion / writing if self.streams and writing > SHORTEST else None
         self._observe(part.lane.model.id, attempt.failure is None, part.committed - part.began, speed)
 
-    async def close(self) -> None:
-        """The relay is over. Settles first, then gives the connection back: a cancel may cut the rest."""
+    def close(self) -> None:
+        """The relay is over: settles, and lets go of the upstream."""
         self.settle()
         self._call.close("aborted" if self.part.attempt.failure else "ok", 200)
-        await self.part.reply.close()
+        self.part.reply.abort()
 
     def abandon(self, outcome: str, status: int) -> None:
         """The relay was cut short on our side: as `close`, without waiting."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from proxy.types import Attempt, CallRecord, ChatRequest, Model, Price, Provider, RoutePlan, Usage
@@ -19,7 +20,7 @@ class Call:
     """Carried through every room that performs something. Closed exactly once, whatever happened."""
 
     __slots__ = ("_clock", "_emit", "began", "closed", "deadline", "forward", "impatient", "plan", "record",
-                 "request", "upstream_time")  # fmt: skip
+                 "request", "task", "upstream_time")  # fmt: skip
 
     def __init__(
         self,
@@ -30,6 +31,8 @@ class Call:
         forward: Callable[[Provider], Pairs] | None = None,
     ) -> None:
         self.record = record
+        self.task = asyncio.current_task()
+        """Which serves it."""
         self._clock = clock
         self._emit = emit
         self.began = clock()

@@ -126,22 +126,20 @@ class Executor(Struct, frozen=True):
         limit = _patience(remaining, exchange.streams, lane, others)
         began = self.clock()
         attempt.began_ms = (began - call.began) * 1e3
-        alarm = self.alarms.set(limit)
         try:
-            outcome = await exchange.perform(call, fresh)
+            with self.alarms.limit(limit, call.task):
+                outcome = await exchange.perform(call, fresh)
         except UpstreamError as error:
             outcome = error.failure
-        except BaseException as error:
-            if not isinstance(error, asyncio.CancelledError) or not alarm.caught():
-                # The caller left or the process ends: nothing was learned about the upstream.
-                permit.neutral()
-                attempt.outcome = "cancelled"
-                attempt.duration_ms = (self.clock() - began) * 1e3
-                exchange.abort()
-                raise
+        except TimeoutError:
             outcome = _late(call, limit, remaining)
-        finally:
-            self.alarms.clear(alarm)
+        except BaseException:
+            # The caller left or the process ends: nothing was learned about the upstream.
+            permit.neutral()
+            attempt.outcome = "cancelled"
+            attempt.duration_ms = (self.clock() - began) * 1e3
+            exchange.abort()
+            raise
         now = self.clock()
         call.upstream_time += now - began
         attempt.status = exchange.status

@@ -28,11 +28,8 @@ class Reply(Protocol):
     def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes."""
 
-    async def close(self) -> None:
-        """Gives the connection back, or closes it when the body wasn't read to its end. Idempotent."""
-
     def abort(self) -> None:
-        """Closes the connection at once, without waiting."""
+        """Closes the connection unless the body has come to its end. Idempotent, never waits."""
 
 
 class Upstream(Protocol):

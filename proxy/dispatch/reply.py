@@ -51,9 +51,6 @@ class Exchange(Protocol):
     def abort(self) -> None:
         """Closes the connection unless the body has come to its end. Idempotent, never waits."""
 
-    async def aclose(self) -> None:
-        """The same, and waits until it is done."""
-
 
 class Fields(Mapping[str, str]):
     """Response headers by lower-case name. Looked up where they are: most are never asked for."""
@@ -119,12 +116,8 @@ class Reply:
             raise StopAsyncIteration
         return data
 
-    async def close(self) -> None:
-        """Closes the connection, unless the body has come to its end: then it was given back. Idempotent."""
-        await self._exchange.aclose()
-
     def abort(self) -> None:
-        """The same without waiting, for scopes that were cancelled."""
+        """Closes the connection, unless the body has come to its end: then it was given back. Idempotent."""
         self._exchange.abort()
 
     async def _step(self) -> bytes:

@@ -101,10 +101,6 @@ class Response:
         if self._source is not None:
             self._source.fail(Trouble.CLOSED, "the response was not read to its end")
 
-    async def aclose(self) -> None:
-        """The same, for whoever awaits it."""
-        self.abort()
-
     # What the connection does with it.
 
     def append(self, data: bytes) -> None:

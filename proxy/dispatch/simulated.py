@@ -53,8 +53,5 @@ class SimulatedReply:
         for part in self._parts:
             yield part
 
-    async def close(self) -> None:
-        """Nothing is open."""
-
     def abort(self) -> None:
         """Nothing is open."""

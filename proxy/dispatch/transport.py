@@ -323,7 +323,7 @@ class StockExchange:
         self._response = response
         self._parts = cast(httpx.AsyncByteStream, response.stream).__aiter__()
         self._part = part
-        self._closing: asyncio.Task[None] | None = None
+        self._closed = False
 
     def rest(self) -> bytes | None:
         """Only `take` can tell."""
@@ -337,18 +337,16 @@ class StockExchange:
                     return data
         except httpx.TransportError as error:
             raise _trouble(error, begun=True) from error
+        if not self._closed:
+            self._closed = True
+            await asyncio.shield(self._part(self._response))  # The connection can serve the next request.
         return b""
 
     def abort(self) -> None:
         """Closes it in the background: httpx can't without waiting."""
-        if self._closing is None:
-            self._closing = self._part(self._response)
-
-    async def aclose(self) -> None:
-        """Closes it, also when whoever waits for that is cancelled."""
-        self.abort()
-        if self._closing is not None:
-            await asyncio.shield(self._closing)
+        if not self._closed:
+            self._closed = True
+            self._part(self._response)
 
 
 async def _close(response: httpx.Response) -> None:

@@ -97,7 +97,7 @@ class PoolWire:
         self._pool = pool
         self._fixed = ((b"host", host), (b"accept-encoding", b"identity"))
         self._starts: dict[tuple[bytes, Headers], bytes] = {}
-        """Heads without their ends: a provider's requests have a few, its models' streams and whole replies."""
+        """Heads without their ends: all requests to a provider have one of a few."""
 
     @property
     def counts(self) -> Counts:

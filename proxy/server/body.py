@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from proxy.errors import ApiError, CallerLeftError
+from proxy.gateway import Alarms
 from proxy.server.policy import LimitPolicy
 from proxy.server.types import Receive
 
-_JSON = ("application/json", "text/json")
+_JSON = frozenset(("application/json", "text/json"))
 
 
-async def read_body(headers: Mapping[str, str], receive: Receive, limits: LimitPolicy) -> bytes:
+async def read_body(
+    headers: Mapping[str, str], receive: Receive, limits: LimitPolicy, alarms: Alarms
+) -> bytes:
     """The body. Raises ApiError (408 too slow, 413 too large, 415 not JSON) and CallerLeftError."""
     _check_type(headers)
     declared = headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limits.max_body_bytes:
         raise _too_large(limits)
     try:
-        async with asyncio.timeout(limits.body_timeout):
+        with alarms.limit(limits.body_timeout):
             return await _read(receive, limits)
     except TimeoutError:
         raise _too_slow(limits) from None
@@ -43,21 +45,24 @@ async def _read(receive: Receive, limits: LimitPolicy) -> bytes:
 
 
 def _check_type(headers: Mapping[str, str]) -> None:
-    given = headers.get("content-type", "application/json").lower()
-    kind = given.partition(";")[0].strip()
-    if kind not in _JSON and not kind.endswith("+json"):
+    given = headers.get("content-type", "application/json")
+    if given not in _JSON and not _is_json(given.lower().partition(";")[0].strip()):
         raise ApiError(
             415,
             f"The body must be JSON: send `content-type: application/json` instead of {given[:100]!r}.",
             code="unsupported_media_type",
         )
-    coding = headers.get("content-encoding", "identity").strip().lower()
-    if coding not in ("", "identity"):
+    coding = headers.get("content-encoding", "")
+    if coding and coding.strip().lower() not in ("", "identity"):
         raise ApiError(
             415,
             f"A body with content-encoding {coding[:50]!r} is not read: send it as it is.",
             code="unsupported_content_encoding",
         )
+
+
+def _is_json(kind: str) -> bool:
+    return kind in _JSON or kind.endswith("+json")
 
 
 def _too_large(limits: LimitPolicy) -> ApiError:

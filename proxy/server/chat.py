@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import lru_cache
 
 from proxy.errors import ApiError, CallerLeftError, retry_headers
 from proxy.gateway import Answer, Call, Gateway, trace
@@ -19,7 +20,7 @@ from proxy.server.headers import deadline, forwarder, request_id, session_of
 from proxy.server.leaving import Leaving
 from proxy.server.policy import AccessPolicy, LimitPolicy
 from proxy.server.types import Head, Message, Receive, Scope, Send
-from proxy.types import SIMULATED
+from proxy.types import SIMULATED, Attempt
 from proxy.wire import chat, reply
 
 PATH = "/v1/chat/completions"
@@ -68,7 +69,7 @@ class ChatRoute:
         call.limit(deadline(headers))
         if self._gateway.open_calls > self._limits.max_in_flight:
             raise _overloaded()
-        body = await read_body(headers, receive, self._limits)
+        body = await read_body(headers, receive, self._limits, self._gateway.alarms)
         request = chat.parse(body)
         leaving.watch()
         session = session_of(headers, request.fields, request.messages, key)
@@ -76,16 +77,14 @@ class ChatRoute:
 
 
 async def _relay(call: Call, answer: Answer, traced: bool, head: Head, leaving: Leaving, send: Send) -> None:
+    relay = _relay_stream if answer.streams else _relay_whole
     try:
-        if answer.streams:
-            await _relay_stream(call, answer, traced, head, leaving, send)
-        else:
-            await _relay_whole(call, answer, traced, head, leaving, send)
+        await relay(call, answer, traced, head, leaving, send)
     except BaseException:
         # Left, or the server ends: settle first, for a cancelled scope may cut every later await.
         answer.abandon("caller_left", 499)
         raise
-    await answer.close()
+    answer.close()
 
 
 async def _relay_whole(
@@ -157,25 +156,41 @@ _STREAM_HEAD: Head = [
 
 def _described(call: Call, answer: Answer) -> Head:
     """The x-kuro headers: which model answers, why it, and at what cost."""
-    record, model = call.record, answer.part.lane.model
-    tries = sum(1 for attempt in record.attempts if attempt.outcome in _TRIED)
+    record, lane = call.record, answer.part.lane
     head = [
-        (b"x-kuro-model", model.id.encode("latin-1", "replace")),
-        (b"x-kuro-provider", model.provider.encode("latin-1", "replace")),
-        (b"x-kuro-intent", (record.intent or "none").encode("latin-1", "replace")),
-        (b"x-kuro-route", record.route.encode("latin-1", "replace")),
-        (b"x-kuro-attempts", b"%d" % tries),
+        *_of_model(lane.model.id, lane.model.provider, lane.provider.dialect == SIMULATED),
+        *_of_route(record.intent, record.route),
+        (b"x-kuro-attempts", b"%d" % _tries(record.attempts)),
         (b"x-kuro-fallback", b"true" if record.fallback_used else b"false"),
         (b"x-kuro-overhead-ms", b"%.3f" % (call.overhead() * 1e3)),
     ]
     if answer.part.attempt.cost_usd is not None:
         head.append((b"x-kuro-cost-usd", b"%.9f" % answer.part.attempt.cost_usd))
-    if answer.part.lane.provider.dialect == SIMULATED:
-        head.append((b"x-kuro-simulated", b"true"))
     return head
 
 
+def _tries(attempts: list[Attempt]) -> int:
+    return len([attempt for attempt in attempts if attempt.outcome in _TRIED])
+
+
 _TRIED = frozenset({"ok", "failed", "cancelled"})
+
+
+@lru_cache(maxsize=1024)
+def _of_model(model: str, provider: str, simulated: bool) -> Head:
+    head = [
+        (b"x-kuro-model", model.encode("latin-1", "replace")),
+        (b"x-kuro-provider", provider.encode("latin-1", "replace")),
+    ]
+    return [*head, (b"x-kuro-simulated", b"true")] if simulated else head
+
+
+@lru_cache(maxsize=1024)
+def _of_route(intent: str | None, route: str) -> Head:
+    return [
+        (b"x-kuro-intent", (intent or "none").encode("latin-1", "replace")),
+        (b"x-kuro-route", route.encode("latin-1", "replace")),
+    ]
 
 
 def _overloaded() -> ApiError:

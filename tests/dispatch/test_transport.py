@@ -58,7 +58,7 @@ async def ask(upstream: Upstream, timeouts: Timeouts = PATIENT, **options: Any) 
     try:
         return reply.status, await reply.read(1000)
     finally:
-        await reply.close()
+        reply.abort()
 
 
 async def failed(upstream: Upstream, timeouts: Timeouts = PATIENT, **options: Any) -> FailureKind:
@@ -151,8 +151,8 @@ async def test_chunks_come_as_they_are_sent(transport: str) -> None:
             got.append(data)
             go.set()
         assert got == [b"one", b"two"]
-        await reply.close()
-        await reply.close()
+        reply.abort()
+        reply.abort()
 
 
 @both
@@ -191,7 +191,7 @@ async def test_a_status_can_be_had_of_a_body_that_cannot(transport: str) -> None
     async with peer(answering(data)) as it, upstream_to(it, transport) as upstream:
         reply = await upstream.send(ASK, PATIENT)
         assert reply.status == 429
-        await reply.close()
+        reply.abort()
 
 
 @both
@@ -308,7 +308,7 @@ async def test_a_reply_that_is_aborted_closes_its_connection(transport: str) -> 
         reply = await upstream.send(ASK, PATIENT)
         reply.abort()
         reply.abort()
-        await reply.close()
+        reply.abort()
         assert upstream.connections == Counts(0, 0, 0)
 
 
@@ -327,7 +327,7 @@ async def test_headers_are_found_by_their_lower_case_name(transport: str) -> Non
         assert dict(reply.headers) == {"retry-after": "7", "x-a": "1, 2", "content-length": "0"}
         assert reply.headers.get("absent") is None
         assert len(reply.headers) == 3
-        await reply.close()
+        reply.abort()
 
 
 @pytest.fixture(scope="module")
