@@ -46,9 +46,8 @@ class Part(Struct):
     committed: float
     """Both on the call's clock."""
     reply: Reply
-    source: AsyncIterator[bytes] | None = None
-    """None: a whole reply."""
     decoder: Decoder | None = None
+    """None: a whole reply."""
 
 
 Resume = Callable[[str], Awaitable[Part | None]]
@@ -101,7 +100,7 @@ class Answer:
     @property
     def streams(self) -> bool:
         """Whether this is a stream to be relayed with `events`, or one whole reply: `part.first`."""
-        return self.part.source is not None
+        return self.part.decoder is not None
 
     async def events(self) -> AsyncIterator[bytes]:
         """The stream for the caller, the first chunk included, to its end or to one error event."""
@@ -117,8 +116,13 @@ class Answer:
             elif chunk.done:
                 yield DONE
                 return
+            elif self.finish_reason is not None:
+                chunk = await self._last()
             else:
-                chunk = await self._next()
+                try:
+                    chunk = self._decoded(await self.part.reply.take())
+                except UpstreamError as error:
+                    chunk = Chunk(failure=error.failure)
             self._note(chunk)
 
     def settle(self) -> None:
@@ -146,23 +150,19 @@ class Answer:
         self.settle()
         self._call.close(outcome, status)
 
-    async def _next(self) -> Chunk:
-        """What the next read brings; the end and every failure are chunks, too."""
-        source, decoder = self.part.source, self.part.decoder
-        assert source is not None
-        assert decoder is not None
-        finished = self.finish_reason is not None
+    async def _last(self) -> Chunk:
+        """What comes after a finish_reason: the answer is whole, and no failure matters any more."""
         try:
-            if finished and self._single:
-                async with asyncio.timeout(GRACE):
-                    return decoder.feed(await anext(source))
-            return decoder.feed(await anext(source))
-        except StopAsyncIteration:
-            return _ended(decoder.close())
-        except TimeoutError:
+            async with asyncio.timeout(GRACE if self._single else None):
+                return self._decoded(await self.part.reply.take())
+        except (TimeoutError, UpstreamError):
             return Chunk(done=True)
-        except UpstreamError as error:
-            return Chunk(done=True) if finished else Chunk(failure=error.failure)
+
+    def _decoded(self, data: bytes) -> Chunk:
+        """What a read brought; nothing is the end."""
+        decoder = self.part.decoder
+        assert decoder is not None
+        return decoder.feed(data) if data else _ended(decoder.close())
 
     def _note(self, chunk: Chunk) -> None:
         if chunk.text:

@@ -7,7 +7,7 @@ encode -> send -> head ---- not 200 ------------------> codec.error     Failure
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 from proxy.dispatch.call import Call
 from proxy.dispatch.lane import Lane, Reply
@@ -24,7 +24,7 @@ ERROR_LIMIT = 64 * 1024
 class Exchange:
     """One request and its answer up to the commit point; holds what must be closed."""
 
-    __slots__ = ("_lane", "_request", "_wrap", "decoder", "reply", "source", "status")
+    __slots__ = ("_lane", "_request", "_wrap", "decoder", "reply", "status")
 
     def __init__(
         self, lane: Lane, request: ChatRequest, wrap: Callable[[Decoder], Decoder] | None = None
@@ -34,7 +34,6 @@ class Exchange:
         self._wrap = wrap
         """What the decoder is put into, when the stream continues another."""
         self.reply: Reply | None = None
-        self.source: AsyncIterator[bytes] | None = None
         self.decoder: Decoder | None = None
         self.status: int | None = None
 
@@ -69,9 +68,8 @@ class Exchange:
         """Reads the stream up to the commit point: whatever came before it is relayed with it."""
         decoder = self._lane.codec.decoder(self._request)
         self.decoder = self._wrap(decoder) if self._wrap is not None else decoder
-        self.source = reply.chunks()
         held: list[Chunk] = []
-        async for data in self.source:
+        while data := await reply.take():
             chunk = self.decoder.feed(data)
             if chunk.failure is not None:
                 return chunk.failure

@@ -154,7 +154,7 @@ class Executor(Struct, frozen=True):
         attempt.ttft_ms = attempt.duration_ms
         call.served(lane.model, outcome.model)
         assert exchange.reply is not None
-        return Part(lane, attempt, outcome, began, now, exchange.reply, exchange.source, exchange.decoder)
+        return Part(lane, attempt, outcome, began, now, exchange.reply, exchange.decoder)
 
     def _answer(self, call: Call, request: ChatRequest, walk: Walk, part: Part) -> Answer:
         resume = None

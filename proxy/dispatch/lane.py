@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -25,8 +25,8 @@ class Reply(Protocol):
     async def read(self, limit: int) -> bytes:
         """The whole body; longer than `limit` is a bad response."""
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes."""
+    async def take(self) -> bytes:
+        """All of the body that has come since the last time, at least one byte; none at the end."""
 
     def abort(self) -> None:
         """Closes the connection unless the body has come to its end. Idempotent, never waits."""

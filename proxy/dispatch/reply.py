@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from proxy.dispatch.inflate import Inflate
@@ -76,7 +76,7 @@ class Fields(Mapping[str, str]):
 
 
 class Reply:
-    """One answer. Iterating gives the body as it comes, decoded. Raises only UpstreamError."""
+    """One answer: its body whole, or as it comes. Raises only UpstreamError."""
 
     __slots__ = ("_coding", "_exchange", "_inflate", "headers", "status")
 
@@ -94,7 +94,7 @@ class Reply:
         plain = self._coding is None
         while True:
             rest = self._exchange.rest() if plain else None
-            data = await self._step() if rest is None else rest
+            data = await self.take() if rest is None else rest
             size += len(data)
             if size > limit:
                 self.abort()
@@ -103,24 +103,8 @@ class Reply:
             if rest is not None or not data:
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes: each step gives everything that has come since, never nothing."""
-        return self
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        data = await self._step()
-        if not data:
-            raise StopAsyncIteration
-        return data
-
-    def abort(self) -> None:
-        """Closes the connection, unless the body has come to its end: then it was given back. Idempotent."""
-        self._exchange.abort()
-
-    async def _step(self) -> bytes:
+    async def take(self) -> bytes:
+        """Everything that has come since the last time, decoded: never nothing before the end."""
         try:
             if self._coding is None:
                 return await self._exchange.take()
@@ -128,6 +112,10 @@ class Reply:
         except Http1Error as error:
             self._exchange.abort()
             raise UpstreamError(failure(error)) from None
+
+    def abort(self) -> None:
+        """Closes the connection, unless the body has come to its end: then it was given back. Idempotent."""
+        self._exchange.abort()
 
     async def _unfold(self, coding: str) -> bytes:
         inflate = self._inflate

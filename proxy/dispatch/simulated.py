@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from proxy.providers import simulated
 from proxy.types import Model, Timeouts, UpstreamRequest
@@ -42,16 +42,15 @@ class SimulatedReply:
 
     def __init__(self, content_type: str, parts: Iterable[bytes]) -> None:
         self.headers: Mapping[str, str] = {"content-type": content_type}
-        self._parts = parts
+        self._parts = iter(parts)
 
     async def read(self, limit: int) -> bytes:
         """The whole body."""
         return b"".join(self._parts)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def take(self) -> bytes:
         """The body, an event at a time."""
-        for part in self._parts:
-            yield part
+        return next(self._parts, b"")
 
     def abort(self) -> None:
         """Nothing is open."""

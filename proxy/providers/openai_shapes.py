@@ -17,18 +17,18 @@ from proxy.providers.diagnose import bad_response, in_band
 from proxy.types import Chunk, Usage
 
 
-class Something(Struct):
+class Something(Struct, gc=False):
     """Any object: that it is there is enough."""
 
 
-class Details(Struct):
+class Details(Struct, gc=False):
     """The breakdown of prompt or completion tokens."""
 
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
 
 
-class Counts(Struct):
+class Counts(Struct, gc=False):
     """OpenAI's usage object."""
 
     prompt_tokens: int | None = None
@@ -37,14 +37,14 @@ class Counts(Struct):
     completion_tokens_details: Details | None = None
 
 
-class Groq(Struct):
+class Groq(Struct, gc=False):
     """Groq's own member: usage again, and why a stream was stopped early."""
 
     error: Any = None
     usage: Counts | None = None
 
 
-class Said(Struct):
+class Said(Struct, gc=False):
     """A message, or what a chunk adds to it."""
 
     content: str | None = None
@@ -56,7 +56,7 @@ class Said(Struct):
     audio: Something | None = None
 
 
-class Choice(Struct):
+class Choice(Struct, gc=False):
     """One of the answers, whole (`message`) or in part (`delta`)."""
 
     index: int = 0
@@ -66,7 +66,7 @@ class Choice(Struct):
     error: Any = None
 
 
-class Completion(Struct):
+class Completion(Struct, gc=False):
     """A chat.completion, a chat.completion.chunk, or an error in their place."""
 
     choices: list[Choice] | None = None

@@ -88,26 +88,21 @@ class Reader:
 
 
 def joined(block: bytes, separator: bytes) -> tuple[bytes, int] | None:
-    """All payloads of a block with `separator` between them, and their number, without a loop.
+    """All payloads of a block with `separator`, a byte, between them, and their number, without a loop.
 
     None when any event of the block is more than one `data` line.
     """
     eol = b"\r\n" if b"\r" in block else b"\n"
     field = b"data: " if block.startswith(b"data: ") else b"data:"
-    seam = eol + eol + field
-    events = block.count(seam) + 1
-    # Each event accounts for two line ends: with as many in all, there is no other line.
-    if not (
-        block.startswith(field)
-        and block.endswith(eol + eol)
-        and block.count(b"\n") == 2 * events
-        and (eol == b"\n" or block.count(b"\r") == 2 * events)
-        # One space after the colon isn't the payload's.
-        and (field == b"data: " or seam + b" " not in block)
-    ):
+    blank = eol + eol
+    if not (block.startswith(field) and block.endswith(blank)):
         return None
-    payloads = block[len(field) : -2 * len(eol)]
-    return (payloads if events == 1 else payloads.replace(seam, separator)), events
+    parts = block[len(field) : -len(blank)].split(blank + field)
+    payloads = parts[0] if len(parts) == 1 else separator.join(parts)
+    # Any line end that is left, or a space after the colon, isn't a payload's.
+    if b"\n" in payloads or b"\r" in payloads or (field == b"data:" and blank + b"data: " in block):
+        return None
+    return payloads, len(parts)
 
 
 def events(block: bytes) -> Iterator[Event]:
