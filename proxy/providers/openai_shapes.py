@@ -8,7 +8,7 @@ bytes --msgspec--> Completion                    one microsecond, the usual case
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -86,6 +86,42 @@ class Completion(Struct, gc=False):
 
 read_completions = msgspec.json.Decoder(list[Completion]).decode
 """The quick way for a JSON array of them; raises msgspec.DecodeError."""
+
+
+class PlainDelta(Struct, gc=False):
+    """Nothing but content."""
+
+    content: str
+    reasoning: None = None
+    reasoning_content: None = None
+    refusal: None = None
+    tool_calls: None = None
+    function_call: None = None
+    audio: None = None
+
+
+class PlainChoice(Struct, gc=False):
+    """The only choice, going on."""
+
+    delta: PlainDelta
+    index: Literal[0] = 0
+    finish_reason: None = None
+    error: None = None
+
+
+class Plain(Struct, gc=False):
+    """A chunk as nearly all are: what makes one special doesn't fit these types."""
+
+    choices: tuple[PlainChoice]
+    model: str | None = None
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    usage: None = None
+    error: None = None
+    x_groq: None = None
+
+
+read_plain = msgspec.json.Decoder(list[Plain]).decode
+"""The quickest way for a JSON array of chunks; raises msgspec.DecodeError unless all are plain."""
 
 _read = msgspec.json.Decoder(Completion).decode
 

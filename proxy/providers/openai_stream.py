@@ -2,6 +2,7 @@
 
     feed --sse.Reader--> block of whole events
             --quick----> all payloads of the block in one msgspec call; the block itself is the data
+                           plain   nothing but content: the types themselves say so
             --one by one  for whatever the quick way declines: comments, ids, names, errors, odd types
 
 What stays here: `[DONE]`, errors, comments before the first content, events without data or without
@@ -18,10 +19,12 @@ from proxy.providers.openai_shapes import (
     Choice,
     Completion,
     Counts,
+    Plain,
     Said,
     read_completion,
     read_completions,
     read_json,
+    read_plain,
     usage_of,
 )
 from proxy.types import Chunk, Failure
@@ -78,11 +81,18 @@ class OpenAIDecoder:
         if joined is None:
             return None if block else Chunk()
         payloads, count = joined
+        array = b"[%b]" % payloads
         try:
             if not block.isascii():
                 block.decode()
-            events = read_completions(b"[%b]" % payloads)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return self._plain(block, read_plain(array), count)
+        except (msgspec.DecodeError, RecursionError):
+            pass  # At least one is special: nearly every stream has two of these, its last.
+        except UnicodeDecodeError:
+            return None
+        try:
+            events = read_completions(array)
+        except (msgspec.DecodeError, RecursionError):
             return None
         if len(events) != count:
             return None
@@ -93,6 +103,16 @@ class OpenAIDecoder:
         for event in events:
             self._note(chunk, event)
         return chunk
+
+    def _plain(self, block: bytes, events: list[Plain], count: int) -> Chunk | None:
+        if len(events) != count:
+            return None
+        text = "".join([event.choices[0].delta.content for event in events])
+        self._spoke = True
+        if text:
+            self._committed = True
+        model = events[-1].model or next((event.model for event in reversed(events) if event.model), None)
+        return Chunk(block, count, bool(text), text, model=model)
 
     def _unusual(self, event: Completion) -> bool:
         return event.troubled or (not self._show_usage and _usage_only(event))
