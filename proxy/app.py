@@ -179,6 +179,7 @@ def serve(
         port=policy.port if port is None else port,
         workers=workers or policy.workers,
         http="httptools",
+        interface="asgi3",
         ws="none",
         loop="uvloop",
         lifespan="on",

@@ -120,9 +120,11 @@ class Answer:
                 chunk = await self._last()
             else:
                 try:
-                    chunk = self._decoded(await self.part.reply.take())
+                    data = await self.part.reply.take()
                 except UpstreamError as error:
                     chunk = Chunk(failure=error.failure)
+                else:
+                    chunk = self._decoded(data)
             self._note(chunk)
 
     def settle(self) -> None:

@@ -287,7 +287,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body, freed from its chunks."""
-        cast(Response, self._response).append(body)
+        self._response.append(body)  # type: ignore[union-attr]  # nothing is parsed without one
 
     def on_message_complete(self) -> None:
         """The end of the response, or of an interim one."""

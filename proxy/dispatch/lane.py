@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -25,7 +25,7 @@ class Reply(Protocol):
     async def read(self, limit: int) -> bytes:
         """The whole body; longer than `limit` is a bad response."""
 
-    async def take(self) -> bytes:
+    def take(self) -> Awaitable[bytes]:
         """All of the body that has come since the last time, at least one byte; none at the end."""
 
     def abort(self) -> None:

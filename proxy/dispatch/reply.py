@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from typing import Protocol
 
 from proxy.dispatch.inflate import Inflate
-from proxy.dispatch.trouble import Http1Error, Trouble
+from proxy.dispatch.trouble import Http1Error
 from proxy.errors import UpstreamError
 from proxy.types import Failure, FailureKind
-
-FAILURES: dict[Trouble, FailureKind] = {
-    Trouble.CONNECT: FailureKind.CONNECT,
-    Trouble.CONNECT_TIMEOUT: FailureKind.CONNECT_TIMEOUT,
-    Trouble.LOCAL: FailureKind.LOCAL_LIMIT,
-    Trouble.POOL_TIMEOUT: FailureKind.LOCAL_LIMIT,
-    Trouble.WRITE_TIMEOUT: FailureKind.IDLE_TIMEOUT,
-    Trouble.READ_TIMEOUT: FailureKind.IDLE_TIMEOUT,
-    Trouble.DISCONNECTED: FailureKind.DISCONNECTED,
-    Trouble.STALE: FailureKind.STALE_CONNECTION,
-    Trouble.TRUNCATED: FailureKind.BAD_RESPONSE,
-    Trouble.RESET: FailureKind.BAD_RESPONSE,
-    Trouble.BAD_RESPONSE: FailureKind.BAD_RESPONSE,
-    Trouble.BAD_REQUEST: FailureKind.BAD_REQUEST,
-    Trouble.CLOSED: FailureKind.LOCAL_LIMIT,
-}
-"""What each trouble means to the executor. Every kind has a row (a test holds this)."""
-
-MESSAGE_LIMIT = 200
-"""Characters of a failure's message."""
 
 
 class Exchange(Protocol):
@@ -45,8 +25,8 @@ class Exchange(Protocol):
     def rest(self) -> bytes | None:
         """The rest of the body, once it is known that all of it has come; else None: `take` it."""
 
-    async def take(self) -> bytes:
-        """All bytes that have come; none at the end. Raises Http1Error."""
+    def take(self) -> Awaitable[bytes]:
+        """All bytes that have come; none at the end. Raises Http1Error, and is closed then."""
 
     def abort(self) -> None:
         """Closes the connection unless the body has come to its end. Idempotent, never waits."""
@@ -103,36 +83,29 @@ class Reply:
             if rest is not None or not data:
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def take(self) -> bytes:
+    def take(self) -> Awaitable[bytes]:
         """Everything that has come since the last time, decoded: never nothing before the end."""
-        try:
-            if self._coding is None:
-                return await self._exchange.take()
-            return await self._unfold(self._coding)
-        except Http1Error as error:
-            self._exchange.abort()
-            raise UpstreamError(failure(error)) from None
+        return self._exchange.take() if self._coding is None else self._unfold(self._coding)
 
     def abort(self) -> None:
         """Closes the connection, unless the body has come to its end: then it was given back. Idempotent."""
         self._exchange.abort()
 
     async def _unfold(self, coding: str) -> bytes:
-        inflate = self._inflate
-        if inflate is None:
-            inflate = self._inflate = Inflate(coding)
-        while not (data := inflate.pull()):
-            raw = await self._exchange.take()
-            if not raw:
-                inflate.finish()
-                return b""
-            inflate.feed(raw)
-        return data
-
-
-def failure(error: Http1Error) -> Failure:
-    """The trouble as the executor's data."""
-    return Failure(FAILURES[error.kind], str(error)[:MESSAGE_LIMIT])
+        try:
+            inflate = self._inflate
+            if inflate is None:
+                inflate = self._inflate = Inflate(coding)
+            while not (data := inflate.pull()):
+                raw = await self._exchange.take()
+                if not raw:
+                    inflate.finish()
+                    return b""
+                inflate.feed(raw)
+            return data
+        except Http1Error:
+            self._exchange.abort()
+            raise
 
 
 def _coding(headers: list[tuple[bytes, bytes]]) -> str | None:

@@ -336,6 +336,7 @@ class StockExchange:
                 if data:
                     return data
         except httpx.TransportError as error:
+            self.abort()
             raise _trouble(error, begun=True) from error
         if not self._closed:
             self._closed = True

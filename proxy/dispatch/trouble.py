@@ -7,6 +7,9 @@ from math import inf
 
 from msgspec import Struct
 
+from proxy.errors import UpstreamError
+from proxy.types import Failure, FailureKind
+
 
 class Trouble(StrEnum):
     """What can go wrong between asking for a connection and the last byte."""
@@ -35,11 +38,33 @@ class Trouble(StrEnum):
     """Closed by ourselves while in use."""
 
 
-class Http1Error(Exception):
+FAILURES: dict[Trouble, FailureKind] = {
+    Trouble.CONNECT: FailureKind.CONNECT,
+    Trouble.CONNECT_TIMEOUT: FailureKind.CONNECT_TIMEOUT,
+    Trouble.LOCAL: FailureKind.LOCAL_LIMIT,
+    Trouble.POOL_TIMEOUT: FailureKind.LOCAL_LIMIT,
+    Trouble.WRITE_TIMEOUT: FailureKind.IDLE_TIMEOUT,
+    Trouble.READ_TIMEOUT: FailureKind.IDLE_TIMEOUT,
+    Trouble.DISCONNECTED: FailureKind.DISCONNECTED,
+    Trouble.STALE: FailureKind.STALE_CONNECTION,
+    Trouble.TRUNCATED: FailureKind.BAD_RESPONSE,
+    Trouble.RESET: FailureKind.BAD_RESPONSE,
+    Trouble.BAD_RESPONSE: FailureKind.BAD_RESPONSE,
+    Trouble.BAD_REQUEST: FailureKind.BAD_REQUEST,
+    Trouble.CLOSED: FailureKind.LOCAL_LIMIT,
+}
+"""What each trouble means to the executor. Every kind has a row (a test holds this)."""
+
+MESSAGE_LIMIT = 200
+"""Characters of a failure's message."""
+
+
+class Http1Error(UpstreamError):
     """A request that got no complete response. The text is short and names no host."""
 
     def __init__(self, kind: Trouble, message: str) -> None:
-        super().__init__(message)
+        super().__init__(Failure(FAILURES[kind], message[:MESSAGE_LIMIT]))
+        self.args = (message,)
         self.kind = kind
 
 

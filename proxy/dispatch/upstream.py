@@ -10,9 +10,8 @@ from collections.abc import Awaitable, Iterable
 from typing import Protocol
 
 from proxy.dispatch.pool import Counts, Pool
-from proxy.dispatch.reply import Exchange, Reply, failure
+from proxy.dispatch.reply import Exchange, Reply
 from proxy.dispatch.trouble import Http1Error, Trouble, Waits
-from proxy.errors import UpstreamError
 from proxy.types import Timeouts, UpstreamRequest
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -67,14 +66,8 @@ class Upstream:
         """
         idle = timeouts.idle
         waits = Waits(timeouts.connect, timeouts.connect, idle, max(timeouts.first_token, idle), idle)
-        try:
-            return Reply(
-                await self._wire.post(
-                    self._target(request.path), request.headers, headers, request.body, waits, fresh
-                )
-            )
-        except Http1Error as error:
-            raise UpstreamError(failure(error)) from None
+        target = self._target(request.path)
+        return Reply(await self._wire.post(target, request.headers, headers, request.body, waits, fresh))
 
     async def aclose(self) -> None:
         """Closes every connection at once."""

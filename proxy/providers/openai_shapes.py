@@ -120,8 +120,11 @@ class Plain(Struct, gc=False):
     x_groq: None = None
 
 
-read_plain = msgspec.json.Decoder(list[Plain]).decode
-"""The quickest way for a JSON array of chunks; raises msgspec.DecodeError unless all are plain."""
+read_plain = msgspec.json.Decoder(Plain).decode
+"""The quickest way for one chunk; raises msgspec.DecodeError unless it is plain."""
+
+read_all_plain = msgspec.json.Decoder(list[Plain]).decode
+"""The same for a JSON array of them."""
 
 _read = msgspec.json.Decoder(Completion).decode
 

@@ -21,6 +21,7 @@ from proxy.providers.openai_shapes import (
     Counts,
     Plain,
     Said,
+    read_all_plain,
     read_completion,
     read_completions,
     read_json,
@@ -54,7 +55,7 @@ class OpenAIDecoder:
             block = self._reader.feed(data)
         except UpstreamError as error:
             return self._fail(Chunk(), error.failure)
-        return self._decode(block) if block else Chunk()
+        return self._single(block) or (self._decode(block) if block else Chunk())
 
     def close(self) -> Chunk:
         """The end: a failure unless a finish_reason or `[DONE]` was seen."""
@@ -75,6 +76,18 @@ class OpenAIDecoder:
 
     # --- all at once -----------------------------------------------------------------------------
 
+    def _single(self, block: bytes) -> Chunk | None:
+        """The block as one plain event, which it is most of the time; else None."""
+        if not block.startswith(b"data: {") or not block.isascii():
+            return None
+        payload = block[6:-2]
+        if b"\n" in payload or b"\r" in payload:
+            return None
+        try:
+            return self._plain(block, [read_plain(payload)])
+        except (msgspec.DecodeError, RecursionError):
+            return None
+
     def _quick(self, block: bytes) -> Chunk | None:
         """The whole block at once; None when it holds anything out of the ordinary."""
         joined = sse.joined(block, b",")
@@ -85,34 +98,33 @@ class OpenAIDecoder:
         try:
             if not block.isascii():
                 block.decode()
-            return self._plain(block, read_plain(array), count)
+            events = read_all_plain(array)
+            return self._plain(block, events) if len(events) == count else None
         except (msgspec.DecodeError, RecursionError):
             pass  # At least one is special: nearly every stream has two of these, its last.
         except UnicodeDecodeError:
             return None
         try:
-            events = read_completions(array)
+            special = read_completions(array)
         except (msgspec.DecodeError, RecursionError):
             return None
-        if len(events) != count:
+        if len(special) != count:
             return None
-        hidden = not self._show_usage and _usage_only(events[-1])
-        if any(self._unusual(event) for event in (events[:-1] if hidden else events)):
+        hidden = not self._show_usage and _usage_only(special[-1])
+        if any(self._unusual(event) for event in (special[:-1] if hidden else special)):
             return None
         chunk = Chunk(block[: sse.last_event(block)] if hidden else block, count - hidden)
-        for event in events:
+        for event in special:
             self._note(chunk, event)
         return chunk
 
-    def _plain(self, block: bytes, events: list[Plain], count: int) -> Chunk | None:
-        if len(events) != count:
-            return None
+    def _plain(self, block: bytes, events: list[Plain]) -> Chunk:
         text = "".join([event.choices[0].delta.content for event in events])
         self._spoke = True
         if text:
             self._committed = True
         model = events[-1].model or next((event.model for event in reversed(events) if event.model), None)
-        return Chunk(block, count, bool(text), text, model=model)
+        return Chunk(block, len(events), bool(text), text, model=model)
 
     def _unusual(self, event: Completion) -> bool:
         return event.troubled or (not self._show_usage and _usage_only(event))

@@ -5,6 +5,7 @@ A layer of litestar around the hot route would cost as much as the rest of the c
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 
 from proxy.server.chat import PATH, ChatRoute
@@ -20,15 +21,14 @@ class Front:
         self._running = running
         """What must be up while requests are served."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """One connection event of ASGI: a request, or the process's lifespan."""
         kind = scope["type"]
         if kind == "http" and scope["path"] == PATH and scope["method"] == "POST":
-            await self._chat(scope, receive, send)
-        elif kind == "lifespan":
-            await self._lifespan(receive, send)
-        else:
-            await self._site(scope, receive, send)
+            return self._chat(scope, receive, send)
+        if kind == "lifespan":
+            return self._lifespan(receive, send)
+        return self._site(scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -77,9 +77,21 @@ class ChatRoute:
 
 
 async def _relay(call: Call, answer: Answer, traced: bool, head: Head, leaving: Leaving, send: Send) -> None:
-    relay = _relay_stream if answer.streams else _relay_whole
     try:
-        await relay(call, answer, traced, head, leaving, send)
+        if answer.streams:
+            head += _described(call, answer)
+            head += _STREAM_HEAD
+            await send({"type": "http.response.start", "status": 200, "headers": head})
+            async for data in answer.events():
+                if traced:
+                    data = reply.with_trace_event(data, trace(call))
+                    traced = False
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+            leaving.stop()
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            leaving.stop()
+            await _send_whole(call, answer, traced, head, send)
     except BaseException:
         # Left, or the server ends: settle first, for a cancelled scope may cut every later await.
         answer.abandon("caller_left", 499)
@@ -87,10 +99,7 @@ async def _relay(call: Call, answer: Answer, traced: bool, head: Head, leaving: 
     answer.close()
 
 
-async def _relay_whole(
-    call: Call, answer: Answer, traced: bool, head: Head, leaving: Leaving, send: Send
-) -> None:
-    leaving.stop()
+async def _send_whole(call: Call, answer: Answer, traced: bool, head: Head, send: Send) -> None:
     answer.settle()
     body = answer.part.first.data
     if traced:
@@ -100,21 +109,6 @@ async def _relay_whole(
     head.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": 200, "headers": head})
     await send({"type": "http.response.body", "body": body})
-
-
-async def _relay_stream(
-    call: Call, answer: Answer, traced: bool, head: Head, leaving: Leaving, send: Send
-) -> None:
-    head += _described(call, answer)
-    head += _STREAM_HEAD
-    await send({"type": "http.response.start", "status": 200, "headers": head})
-    async for data in answer.events():
-        if traced:
-            data = reply.with_trace_event(data, trace(call))
-            traced = False
-        await send({"type": "http.response.body", "body": data, "more_body": True})
-    leaving.stop()
-    await send({"type": "http.response.body", "body": b""})
 
 
 def unchunked(send: Send) -> Send:

@@ -16,9 +16,9 @@ import pytest
 import trustme
 
 from proxy.dispatch.pool import Counts
-from proxy.dispatch.reply import FAILURES, Fields
+from proxy.dispatch.reply import Fields
 from proxy.dispatch.transport import EXCEPTIONS, BodyStream, HTTP1Transport, open_upstream, tls_context
-from proxy.dispatch.trouble import Http1Error, Trouble
+from proxy.dispatch.trouble import FAILURES, Http1Error, Trouble
 from proxy.dispatch.upstream import Upstream, compose
 from proxy.errors import UpstreamError
 from proxy.types import FailureKind, Provider, Timeouts, UpstreamRequest
