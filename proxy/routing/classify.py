@@ -133,14 +133,28 @@ class Classifier:
 
 
 def combine(weights: list[float]) -> float:
-    """Log-odds of several pieces of evidence: the strongest counts whole, each further one less.
+    """Log-odds of several pieces of evidence: the strongest counts whole, each further one less. Sorts them.
 
     For and against are added up apart, so that many hints never drown one objection.
     """
     if len(weights) == 1:
         return weights[0]
-    ranked = sorted(weights)
-    return _fading(ranked, -1.0) + _fading(reversed(ranked), 1.0)
+    weights.sort()
+    against = 0.0
+    factor = 1.0
+    for weight in weights:
+        if weight >= 0.0:
+            break
+        against += factor * weight
+        factor *= _REPEAT
+    total = 0.0
+    factor = 1.0
+    for weight in reversed(weights):
+        if weight <= 0.0:
+            break
+        total += factor * weight
+        factor *= _REPEAT
+    return against + total
 
 
 def shares(sums: Sequence[tuple[float, str]]) -> tuple[tuple[str, float], ...]:
@@ -154,17 +168,6 @@ def shares(sums: Sequence[tuple[float, str]]) -> tuple[tuple[str, float], ...]:
     least = FLOOR * whole
     listed = sorted([pair for pair in raw if pair[0] >= least], key=_SHARE, reverse=True)
     return tuple([(name, share / whole) for share, name in listed])
-
-
-def _fading(ranked: Iterable[float], sign: float) -> float:
-    """The sum of the weights of one sign, the strongest first, each next one counting less."""
-    total, factor = 0.0, 1.0
-    for weight in ranked:
-        if weight * sign <= 0.0:
-            break
-        total += factor * weight
-        factor *= _REPEAT
-    return total
 
 
 def _lean(features: Features, follows: bool, strongest: float) -> tuple[float, float]:
@@ -184,7 +187,11 @@ def _lean(features: Features, follows: bool, strongest: float) -> tuple[float, f
 def _by_owner(found: Mapping[Clue, float]) -> dict[str, list[float]]:
     evidence: dict[str, list[float]] = {}
     for clue, place in found.items():
-        evidence.setdefault(clue.owner, []).append(place * clue.weight)
+        owner = clue.owner
+        if owner in evidence:
+            evidence[owner].append(place * clue.weight)
+        else:
+            evidence[owner] = [place * clue.weight]
     return evidence
 
 
