@@ -42,6 +42,7 @@ from proxy.routing.tokens import estimate
 from proxy.server.asgi import Front
 from proxy.server.auth import Keyring, admin_keyring, check_listen
 from proxy.server.chat import ChatRoute
+from proxy.server.protocol import Protocol
 from proxy.server.site import create_site
 from proxy.server.state import Services
 from proxy.settings import Settings
@@ -180,7 +181,7 @@ def serve(
         host=host,
         port=policy.port if port is None else port,
         workers=workers or policy.workers,
-        http="httptools",
+        http=Protocol,
         interface="asgi3",
         ws="none",
         loop="uvloop",
