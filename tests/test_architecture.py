@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 """Room -> the rooms that it may look into. A new room needs a line here."""
 
 ONLY_IN = {
-    "httpx": ("proxy.dispatch.transport", "proxy.app"),
+    "httpx": ("proxy.dispatch.stock",),
     "litestar": ("proxy.server.*", "proxy.app"),
     "uvicorn": ("proxy.server.*", "proxy.app", "proxy.__main__"),
     "opentelemetry": ("proxy.telemetry.traces",),

@@ -1,7 +1,7 @@
 """The way to one provider: an encoded request goes in, a Reply or an UpstreamError comes out.
 
 Upstream.send --> Wire.post --+-- PoolWire    our own pool, no httpx on the way
-                              +-- StockWire   httpx (transport.py): proxies, HTTP/2
+                              +-- StockWire   httpx (stock.py): proxies, HTTP/2
 """
 
 from __future__ import annotations

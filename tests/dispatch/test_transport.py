@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import os
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +20,9 @@ import trustme
 
 from proxy.dispatch.pool import Counts
 from proxy.dispatch.reply import Fields
-from proxy.dispatch.transport import EXCEPTIONS, BodyStream, HTTP1Transport, open_upstream, tls_context
+from proxy.dispatch.stock import EXCEPTIONS, BodyStream, HTTP1Transport
+from proxy.dispatch.tls import tls_context
+from proxy.dispatch.transport import open_upstream
 from proxy.dispatch.trouble import FAILURES, Http1Error, Trouble
 from proxy.dispatch.upstream import Upstream, compose
 from proxy.errors import UpstreamError
@@ -416,7 +421,9 @@ async def test_the_path_is_appended_to_the_base_url(base: str, target: bytes) ->
         assert seen == [target]
 
 
-@pytest.mark.parametrize("url", ["ftp://host/x", "host/x", "http://", "http://[::1"])
+@pytest.mark.parametrize(
+    "url", ["ftp://host/x", "host/x", "http://", "http://[::1", "http://a b/", "http://x:99999"]
+)
 def test_an_impossible_base_url_names_its_provider(url: str) -> None:
     with pytest.raises(ValueError, match=r"providers\.groq\.base_url: "):
         open_upstream(Provider("groq", "openai", url))
@@ -540,3 +547,22 @@ async def test_our_transport_waits_for_a_free_connection_only_so_long() -> None:
             await client.post(it.base, timeout=0.1)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
+
+
+def test_httpx_is_not_loaded_where_no_provider_wants_it() -> None:
+    look = "import sys, proxy.app; sys.exit('httpx' in sys.modules or 'rich' in sys.modules)"
+    subprocess.run([sys.executable, "-c", look], check=True)
+
+
+@pytest.mark.parametrize("names", [False, True], ids=["the usual", "those that the environment names"])
+def test_the_authorities_are(names: bool, tmp_path: Path, authority: trustme.CA) -> None:
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    count = "from proxy.dispatch.tls import tls_context; print(len(tls_context().get_ca_certs()))"
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("SSL_CERT_")}
+    if names:
+        environ |= {"SSL_CERT_FILE": str(bundle), "SSL_CERT_DIR": str(tmp_path)}
+    told = subprocess.run(
+        [sys.executable, "-c", count], env=environ, capture_output=True, text=True, check=True
+    )
+    assert (int(told.stdout) == 1) is names
