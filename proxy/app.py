@@ -181,7 +181,7 @@ def serve(
         host=host,
         port=policy.port if port is None else port,
         workers=workers or policy.workers,
-        http=Protocol,
+        http=partial(Protocol, limits=settings.limits, keep_alive=policy.keep_alive),  # type: ignore[arg-type]
         interface="asgi3",
         ws="none",
         loop="uvloop",
@@ -191,7 +191,6 @@ def serve(
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        timeout_keep_alive=int(policy.keep_alive),
         timeout_graceful_shutdown=int(policy.drain_timeout),
     )
     listening = config.bind_socket()

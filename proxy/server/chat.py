@@ -19,7 +19,7 @@ from proxy.server.cors import check_page, cors_headers
 from proxy.server.headers import deadline, forwarder, request_id, session_of
 from proxy.server.leaving import Leaving
 from proxy.server.policy import AccessPolicy, LimitPolicy
-from proxy.server.types import Head, Message, Receive, Scope, Send
+from proxy.server.types import Head, Receive, Scope, Send
 from proxy.types import SIMULATED, Attempt
 from proxy.wire import chat, reply
 
@@ -44,8 +44,6 @@ class ChatRoute:
         leaving = Leaving(receive)
         try:
             answer = await self._ask(call, headers, receive, leaving)
-            if scope.get("http_version") == "1.0":
-                send = unchunked(send)
             await _relay(call, answer, "x-kuro-trace" in headers, head, leaving, send)
         except ApiError as error:
             leaving.stop()
@@ -109,26 +107,6 @@ async def _send_whole(call: Call, answer: Answer, traced: bool, head: Head, send
     head.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": 200, "headers": head})
     await send({"type": "http.response.body", "body": body})
-
-
-def unchunked(send: Send) -> Send:
-    """Holds a stream back until its length is known: HTTP/1.0 has no chunks (RFC 9112, section 7)."""
-    start: Message = {}
-    parts: list[bytes] = []
-
-    async def collect(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            start.update(message)
-            return
-        parts.append(message["body"])
-        if message.get("more_body", False):
-            return
-        body = b"".join(parts)
-        head = [field for field in start["headers"] if field[0] != b"content-length"]
-        await send({**start, "headers": [*head, (b"content-length", b"%d" % len(body))]})
-        await send({"type": "http.response.body", "body": body})
-
-    return collect
 
 
 async def refuse(send: Send, error: ApiError, head: Head) -> None:

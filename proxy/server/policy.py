@@ -52,3 +52,10 @@ class LimitPolicy(Struct, frozen=True):
     """Seconds for a whole body to arrive; then 408."""
     max_in_flight: int = 4096
     """Calls at once in one process; above it 503 proxy_overloaded."""
+    head_timeout: float = 20.0
+    """Seconds from a connection's begin, or a request's first byte, to the end of the head; then 408."""
+    max_head_bytes: int = 64 * 1024
+    """Of a request line and its headers; above it 431."""
+    max_header_lines: int = 200
+    max_connections: int = 10_000
+    """Connections in one process. When there are as many, whoever waits longest without a request goes."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import uvloop
 from litestar.testing import TestClient
 
 from proxy.server.auth import Keyring
@@ -82,3 +84,10 @@ def world() -> World:
 def client(world: World) -> Iterator[TestClient[Any]]:
     with TestClient(create_site(world.services, world.chat)) as client:
         yield client
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """What touches sockets runs on both loops: transports differ in when they call what."""
+    if item.path.name == "test_protocol.py":
+        return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}

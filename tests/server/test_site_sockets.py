@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 import uvicorn
 
+from proxy.server.protocol import Protocol
 from proxy.server.site import create_site
 from tests.server.conftest import PAGE, World
 
@@ -19,7 +20,7 @@ def port() -> Iterator[int]:
     """A served site. The socket listens before the thread starts, so that nobody needs to wait for it."""
     world = World()
     config = uvicorn.Config(
-        create_site(world.services, world.chat), http="httptools", ws="none", lifespan="off", log_config=None
+        create_site(world.services, world.chat), http=Protocol, ws="none", lifespan="off", log_config=None
     )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
