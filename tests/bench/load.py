@@ -32,7 +32,10 @@ _RAMP = 100
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """One run. `events` 0 is a plain chat; otherwise streams of so many events at `rate` bursts a second."""
+    """One run. `events` 0 is a plain chat; otherwise streams of so many events at `rate` bursts a second.
+
+    `pace` is requests a second over all connections, whoever answers how fast; 0 asks as soon as answered.
+    """
 
     port: int
     connections: int = 32
@@ -43,6 +46,7 @@ class Plan(msgspec.Struct, frozen=True):
     events: int = 0
     rate: int = 0
     burst: int = 1
+    pace: int = 0
 
 
 class Report(msgspec.Struct):
@@ -66,6 +70,7 @@ class Run:
         self.report = Report()
         self.latencies: list[float] = []
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._due = time.perf_counter()
         self._left = plan.requests
         self._open = plan.connections
         text = marker(plan.events, plan.rate, plan.burst) if plan.events else ""
@@ -84,6 +89,13 @@ class Run:
         self._left -= 1
         body = next(self._bodies)
         return b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
+
+    def wait(self) -> float:
+        """Seconds until the next request is due."""
+        if not self.plan.pace:
+            return 0.0
+        self._due += 1 / self.plan.pace
+        return self._due - time.perf_counter()
 
     def answered(self, latency: float, status: int, body: bytes) -> None:
         self.report.requests += 1
@@ -121,7 +133,14 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
-        self._ask()
+        self._later()
+
+    def _later(self) -> None:
+        wait = self._run.wait()
+        if wait > 0:
+            asyncio.get_running_loop().call_later(wait, self._ask)
+        else:
+            self._ask()
 
     def _ask(self) -> None:
         request = self._run.next()
@@ -153,7 +172,7 @@ class Client(asyncio.Protocol):
         status = self._parser.get_status_code()
         self._run.answered(time.perf_counter() - self._began, status, b"".join(self._parts))
         if self._parser.should_keep_alive():
-            self._ask()
+            self._later()
         else:
             self._transport.close()
 
@@ -187,6 +206,8 @@ async def run(plan: Plan) -> Report:
 def _bound(plan: Plan) -> float:
     streams = -(-plan.requests // plan.connections)
     bursts = -(-plan.events // plan.burst)
+    if plan.pace:
+        return PATIENCE + plan.requests / plan.pace
     return PATIENCE + (streams * bursts / plan.rate if plan.rate else plan.requests * 0.03)
 
 
