@@ -34,6 +34,7 @@ from proxy.gateway import Gateway, House
 from proxy.providers import CODECS
 from proxy.routing.classify import Classifier
 from proxy.routing.explain import decide
+from proxy.routing.features import prompt_tokens
 from proxy.routing.policy import StreamRecovery
 from proxy.routing.router import Router, new_memory
 from proxy.routing.tokens import estimate
@@ -118,6 +119,7 @@ class Engine:
             clock=self.clock,
             random=random,
             estimate=estimate,
+            weigh=prompt_tokens,
             content_filter_fallback=settings.routing.content_filter_fallback,
             splices=settings.routing.stream_recovery is StreamRecovery.SPLICE,
         )

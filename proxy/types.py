@@ -117,7 +117,8 @@ class ChatRequest(Struct, frozen=True):
 
 
 class Features(Struct, frozen=True):
-    """Facts about a request, read off it without judging it."""
+    """Facts about a request, read off it without judging it. What else the ask tells (its language, its
+    share of code) is asked of it where that matters: `proxy.routing.features`."""
 
     ask: str
     """The last user turn, without boilerplate, cut to a bounded length."""
@@ -130,10 +131,6 @@ class Features(Struct, frozen=True):
     needs: frozenset[Need] = frozenset()
     turns: int = 1
     """User turns in the conversation."""
-    code_share: float = 0.0
-    """0..1 of the ask's characters that stand in code."""
-    language: str = "und"
-    """ISO 639-1 of the ask, `und` when it can't be told."""
     tool_loop: bool = False
     """The last message is a tool's result: the model is at work and mustn't be exchanged."""
     background: str | None = None
@@ -192,6 +189,7 @@ class RoutePlan(Struct, frozen=True):
     """Registry ids, the first to be asked first. Never empty."""
     route: str
     features: Features
+    """Empty where the caller named the models and nothing had to be known of the request."""
     classification: Classification | None = None
     """None for a model asked for by name, which is not classified."""
     explicit: bool = False

@@ -23,7 +23,7 @@ from proxy.dispatch.lane import Lane, Reply
 from proxy.errors import ApiError, UpstreamError
 from proxy.providers.base import Decoder
 from proxy.providers.failure import VERDICTS
-from proxy.types import Attempt, Chunk, Failure, FailureKind, Usage
+from proxy.types import Attempt, ChatRequest, Chunk, Failure, FailureKind, Usage
 from proxy.wire.reply import error_event
 
 DONE = b"data: [DONE]\n\n"
@@ -69,6 +69,7 @@ class Answer:
         "_text",
         "_tool_call",
         "_usage",
+        "_weigh",
         "finish_reason",
         "part",
     )
@@ -81,12 +82,14 @@ class Answer:
         clock: Callable[[], float],
         observe: Observe,
         estimate: Callable[[str], int],
+        weigh: Callable[[ChatRequest], int],
         resume: Resume | None = None,
     ) -> None:
         self._call = call
         self._clock = clock
         self._observe = observe
         self._estimate = estimate
+        self._weigh = weigh
         self._resume = resume
         self._settled = False
         self._single = call.choices == 1
@@ -203,6 +206,8 @@ class Answer:
     def _estimated(self) -> Usage:
         plan = self._call.plan
         prompt = plan.features.prompt_tokens if plan is not None else 0
+        if not prompt and self._call.request is not None:
+            prompt = self._weigh(self._call.request)
         return Usage(prompt=prompt, completion=self._estimate("".join(self._text)), estimated=True)
 
 

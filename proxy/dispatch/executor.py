@@ -42,6 +42,8 @@ class Executor(Struct, frozen=True):
     random: Callable[[], float]
     estimate: Callable[[str], int]
     """Text -> tokens, for upstreams that report no usage."""
+    weigh: Callable[[ChatRequest], int]
+    """Request -> tokens of its prompt, likewise."""
     content_filter_fallback: bool = False
     splices: bool = True
     """A stream that breaks after the commit point is continued by the next model."""
@@ -156,7 +158,13 @@ class Executor(Struct, frozen=True):
         if self.splices and request.stream and may_splice(request):
             resume = partial(self._resume, call, request, walk)
         return Answer(
-            call, part, clock=self.clock, observe=self.observe, estimate=self.estimate, resume=resume
+            call,
+            part,
+            clock=self.clock,
+            observe=self.observe,
+            estimate=self.estimate,
+            weigh=self.weigh,
+            resume=resume,
         )
 
     async def _resume(self, call: Call, request: ChatRequest, walk: Walk, sent: str) -> Part | None:

@@ -16,6 +16,7 @@ from math import exp
 from operator import itemgetter
 
 from proxy.errors import ConfigError
+from proxy.routing.features import code_share
 from proxy.routing.lexicon import Fact, Hardness, IntentSpec, Lexicon, Pattern
 from proxy.routing.reader import Clue, Reader
 from proxy.types import Classification, Features, Need
@@ -55,7 +56,7 @@ _DIGITS = bytes(byte if 0x30 <= byte <= 0x39 or byte in b".," else 0x20 for byte
 FACTS: dict[str, Callable[[Features], float]] = {
     "ask_chars": lambda features: float(len(features.ask)),
     "ask_lines": lambda features: float(features.ask.count("\n") + 1),
-    "code_share": lambda features: features.code_share,
+    "code_share": lambda features: code_share(features.ask),
     "prompt_tokens": lambda features: float(features.prompt_tokens),
     "turns": lambda features: float(features.turns),
     "numbers": _numbers,

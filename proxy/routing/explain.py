@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
+from proxy.routing.features import code_share
+from proxy.routing.language import language
 from proxy.routing.router import Router
 from proxy.types import ChatRequest, RoutePlan
 
@@ -49,8 +51,8 @@ def described(plan: RoutePlan) -> dict[str, Any]:
             "completion_tokens": plan.features.completion_tokens,
             "needs": sorted(plan.features.needs),
             "turns": plan.features.turns,
-            "code_share": round(plan.features.code_share, 3),
-            "language": plan.features.language,
+            "code_share": round(code_share(plan.features.ask), 3),
+            "language": language(plan.features.ask),
             "tool_loop": plan.features.tool_loop,
             "background": plan.features.background,
         },

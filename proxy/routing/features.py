@@ -1,6 +1,6 @@
 """Facts about a request, read off it without judging it.
 
-    ChatRequest -> last real user turn -> ask, language, code share
+    ChatRequest -> last real user turn -> ask -> language, code share: for who asks
                 -> user turns before it -> context
                 -> everything           -> tokens, needs
 
@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 
 from proxy.routing.ask import bounded, chore, clean, text_of
-from proxy.routing.language import language
 from proxy.routing.tokens import estimate
 from proxy.types import ChatRequest, Features, Need
 
@@ -60,11 +59,14 @@ def extract(request: ChatRequest) -> Features:
         completion_tokens=_reserve(fields),
         needs=_needs(fields, survey.needs),
         turns=max(1, len(survey.users)),
-        code_share=code_share(ask),
-        language=language(ask),
         tool_loop=survey.tool_loop,
         background=chore(survey.users[-1] if survey.users else "", survey.system),
     )
+
+
+def prompt_tokens(request: ChatRequest) -> int:
+    """Estimated, of everything that travels in the prompt."""
+    return _Survey(request.messages).tokens() + _schema_tokens(request.fields)
 
 
 def code_share(text: str) -> float:

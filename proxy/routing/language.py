@@ -99,15 +99,17 @@ def _script(raw: bytes) -> str | None:
 
 
 def _latin(text: str, marked: bool) -> str:
-    scores: dict[str, float] = {}
-    for word in _KNOWN.intersection(text.split()):
+    # In fixed orders: of equal languages, and of what is added up, none may depend on how strings are hashed.
+    scores = dict.fromkeys(_WORDS, 0.0)
+    for word in sorted(_KNOWN.intersection(text.split())):
         for name, points in _POINTS[word]:
-            scores[name] = scores.get(name, 0.0) + points
+            scores[name] += points
     if marked:
         for name, letters in _MARKS.items():
             if any(letter in text for letter in letters):
-                scores[name] = scores.get(name, 0.0) + 2.0
-    return max(scores, key=scores.__getitem__) if scores else UNKNOWN
+                scores[name] += 2.0
+    best = max(scores, key=scores.__getitem__)
+    return best if scores[best] else UNKNOWN
 
 
 def _leads() -> bytes:

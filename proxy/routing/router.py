@@ -26,6 +26,8 @@ BALANCED = "balanced"
 """The profile of plain `auto`."""
 EXPLICIT = "explicit"
 """The route of models that the caller named."""
+UNREAD = Features(ask="")
+"""Of a request whose plan needs no look at it."""
 GLANCE = 0.1
 """Seconds for which observations are good."""
 
@@ -89,12 +91,11 @@ class Router:
         Raises ApiError: 404 for an unknown model or profile, 400 when no model can serve the request,
         503 when none is ready.
         """
-        features = extract(request)
-        if request.models:
-            return self._listed(request, features)
-        profile = self._profiles.get(request.model)
+        profile = None if request.models else self._profiles.get(request.model)
         if profile is None:
-            return self._named(request, features)
+            explicit = self._listed if request.models else self._named
+            return explicit(request, traced)
+        features = extract(request)
         climb = Climb(self.ground, features, headers, profile, session, judging)
         rungs: list[Rung] | None = [] if traced else None
         _climb(climb, rungs)
@@ -139,11 +140,12 @@ class Router:
             filtered=() if rungs is None else _filtered(climb),
         )
 
-    def _named(self, request: ChatRequest, features: Features) -> RoutePlan:
+    def _named(self, request: ChatRequest, traced: bool) -> RoutePlan:
         model = self._resolve(request.model, "model")
         own = self.ground.models[model].fallback
         if not own and not self.ground.policy.named_models_use_ranking:
-            return RoutePlan(models=(model,), route=EXPLICIT, features=features, explicit=True)
+            return RoutePlan((model,), EXPLICIT, extract(request) if traced else UNREAD, explicit=True)
+        features = extract(request)
         climb = Climb(self.ground, features, {}, BALANCED, "", False)
         ranking = climb.ranked() if self.ground.policy.named_models_use_ranking else ()
         return RoutePlan(
@@ -156,12 +158,12 @@ class Router:
             ranking=ranking,
         )
 
-    def _listed(self, request: ChatRequest, features: Features) -> RoutePlan:
+    def _listed(self, request: ChatRequest, traced: bool) -> RoutePlan:
         # As OpenRouter does: a model named beside the list is asked first.
         named = () if request.model in self._profiles else (self._resolve(request.model, "model"),)
         listed = [self._resolve(name, "models") for name in request.models]
         models = tuple(dict.fromkeys((*named, *listed)))
-        return RoutePlan(models=models, route=EXPLICIT, features=features, explicit=True)
+        return RoutePlan(models, EXPLICIT, extract(request) if traced else UNREAD, explicit=True)
 
     def _resolve(self, name: str, param: str) -> str:
         model = self._names.get(name)

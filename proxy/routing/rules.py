@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from proxy.routing.language import language
 from proxy.routing.policy import Condition, Rule
 from proxy.types import Classification, Features
 
@@ -77,7 +78,7 @@ def _background(when: Condition, asked: Asked) -> bool:
 TESTS: dict[str, Test] = {
     "background": _background,
     "profile": lambda when, asked: asked.profile in when.profile,
-    "language": lambda when, asked: asked.features.language in when.language,
+    "language": lambda when, asked: language(asked.features.ask) in when.language,
     "needs": lambda when, asked: asked.features.needs.issuperset(when.needs),
     "min_prompt_tokens": lambda when, asked: asked.features.prompt_tokens >= (when.min_prompt_tokens or 0),
     "max_prompt_tokens": lambda when, asked: asked.features.prompt_tokens <= (when.max_prompt_tokens or 0),

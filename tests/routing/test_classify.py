@@ -16,6 +16,7 @@ import yaml
 from proxy.errors import ConfigError
 from proxy.routing.classify import Classifier, Lexicon, combine, shares
 from proxy.routing.features import extract
+from proxy.routing.language import language
 from proxy.routing.text import fold, passages
 from proxy.types import ChatRequest, Classification, Features
 
@@ -97,7 +98,7 @@ def test_the_labelled_asks_cover_every_intent_in_many_languages() -> None:
     for row in rows:
         features = extract(_request(row.values[0][-1]))
         for intent in row.values[1]:
-            languages[intent].add(features.language)
+            languages[intent].add(language(features.ask))
     assert set(languages) == INTENTS
     assert all(len(found) >= 7 for found in languages.values())
 

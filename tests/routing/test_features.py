@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -379,7 +382,7 @@ _fields = st.fixed_dictionaries(
 @given(st.lists(_message, max_size=5), _fields)
 def test_nothing_that_json_can_hold_raises(messages: list[dict[str, Any]], fields: dict[str, Any]) -> None:
     found = features(*messages, **fields)
-    assert 0.0 <= found.code_share <= 1.0
+    assert 0.0 <= code_share(found.ask) <= 1.0
     assert found.turns >= 1
     assert found.prompt_tokens >= 0
 
@@ -422,3 +425,18 @@ def _took(message: dict[str, Any]) -> float:
 
 def test_clean_is_bounded_on_many_elements() -> None:
     assert len(clean("<file>a</file>b" * 50_000)) <= ASK_LIMIT
+
+
+def test_a_language_does_not_depend_on_how_strings_are_hashed() -> None:
+    ask = "import sys; from proxy.routing.language import language; print(language('this was a nice chat'))"
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", ask],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in range(4)
+    }
+    assert len(told) == 1

@@ -10,7 +10,7 @@ from proxy.routing.policy import Condition, Rule
 from proxy.routing.rules import TESTS, Asked, edges, headers, holding, holds, prepare
 from proxy.types import Classification, Features, Need
 
-FEATURES = Features("ask", prompt_tokens=100, needs=frozenset({Need.TOOLS, Need.VISION}), language="de")
+FEATURES = Features("was ist das", prompt_tokens=100, needs=frozenset({Need.TOOLS, Need.VISION}))
 CHORE = Features("ask", background="title")
 SEEN = Classification((("code", 0.7), ("math", 0.3)), difficulty=0.6)
 
