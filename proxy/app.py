@@ -268,7 +268,7 @@ def _router(settings: Settings, engine: Engine | None) -> Router:
         [(name, spec.description) for name, spec in lexicon.intents.items()],
         Classifier(lexicon).classify,
         engine.memory if engine else new_memory(settings.routing, time.monotonic),
-        engine.breakers.available if engine else lambda _: True,
+        engine.breakers.shut if engine else lambda _: frozenset(),
         engine.stats.view if engine else lambda _: None,
         {name: spec.needs for name, spec in lexicon.intents.items()},
     )

@@ -19,6 +19,9 @@ from proxy.dispatch.policy import BreakerPolicy
 __all__ = ["Breakers", "CircuitView", "Listener", "Override", "Permit", "Refusal", "State"]
 
 
+_NONE: frozenset[str] = frozenset()
+
+
 class Breakers:
     """The circuits of one process by registry id; a model not seen before starts closed."""
 
@@ -29,7 +32,7 @@ class Breakers:
         random: Callable[[], float],
         listener: Listener | None = None,
     ) -> None:
-        self._setting = Setting(policy, clock, random, listener)
+        self._setting = Setting(policy, clock, random, listener, set())
         self._circuits: dict[str, Circuit] = {}
 
     def admit(self, model_id: str) -> Permit | Refusal:
@@ -43,6 +46,13 @@ class Breakers:
         """Whether `admit` would give a permit now. Changes nothing."""
         circuit = self._circuits.get(model_id)
         return circuit is None or circuit.quiet or circuit.refusal() is None
+
+    def shut(self, model_ids: frozenset[str]) -> frozenset[str]:
+        """Those of them that `admit` would refuse now. Changes nothing."""
+        restless = self._setting.restless
+        if not restless:
+            return _NONE
+        return frozenset([model for model in restless & model_ids if not self.available(model)])
 
     def retry_after(self, model_id: str) -> float:
         """Seconds until the model may be asked; 0 when it may now."""

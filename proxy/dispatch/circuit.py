@@ -123,6 +123,8 @@ class Setting(Struct, frozen=True):
     clock: Callable[[], float]
     random: Callable[[], float]
     listener: Listener | None
+    restless: set[str]
+    """Models whose circuit isn't quiet: most of the time there are none, and nobody has to look further."""
 
 
 _SHUT = {Override.OPEN: "forced_open", Override.DISABLED: "disabled"}
@@ -179,7 +181,7 @@ class Circuit:
         if refusal is not None:
             return refusal
         if self._state is State.CLOSED:
-            self.quiet = True
+            self._calm(True)
             return Permit(self)
         if self._state is State.OPEN:
             self._enter(State.HALF_OPEN, "the opening has passed")
@@ -244,7 +246,7 @@ class Circuit:
     def throttle(self, seconds: float) -> None:
         """Shuts the gate for so long; never shortens it."""
         self._throttled_until = max(self._throttled_until, self._setting.clock() + seconds)
-        self.quiet = False
+        self._calm(False)
 
     def _heeds(self, permit: Permit) -> bool:
         """Whether a result may move the state: not one from before a change, nor against an operator."""
@@ -303,6 +305,7 @@ class Circuit:
     def retire(self) -> None:
         """Permits that are still out no longer move anything."""
         self.generation += 1
+        self._setting.restless.discard(self._model)
 
     def _next_opening(self) -> float:
         """Seconds: each opening in a row is twice as long, up to the cap."""
@@ -329,7 +332,7 @@ class Circuit:
         self._successes = 0
         self._until = 0.0
         self._long = False
-        self.quiet = state is State.CLOSED and self._override not in _SHUT and not self._throttled_until
+        self._calm(state is State.CLOSED and self._override not in _SHUT and not self._throttled_until)
         if old is State.CLOSED:
             self._opened_at = self._since
         if state is State.CLOSED:
@@ -339,6 +342,10 @@ class Circuit:
             self._bad.clear()
         if old is not state and self._setting.listener is not None:
             self._setting.listener(self._model, old, state, reason)
+
+    def _calm(self, quiet: bool) -> None:
+        self.quiet = quiet
+        (self._setting.restless.discard if quiet else self._setting.restless.add)(self._model)
 
     # --- reading ---
 

@@ -34,8 +34,8 @@ class Ground(Struct, frozen=True):
     intents: tuple[tuple[str, str], ...]
     """(name, description): what the judge may choose from."""
     classify: Callable[[Features], Classification]
-    available: Callable[[str], bool]
-    """Whether a model's circuit would admit a call now."""
+    shut: Callable[[frozenset[str]], frozenset[str]]
+    """Of some models, those whose circuit would not admit a call now."""
     standing: Callable[[], scoring.Standing]
     """What the observations of late make of every model."""
     memory: Memory
@@ -46,6 +46,8 @@ class Ground(Struct, frozen=True):
     """Caller headers that some rule reads."""
     epoch: object
     """Decisions of another configuration are never found."""
+    kinds: dict[Hashable, Hashable]
+    """What keys have in common, each once."""
 
 
 class Climb:
@@ -99,8 +101,7 @@ class Climb:
     def shut(self) -> frozenset[str]:
         """Those of the pool whose circuit admits nobody; looked at once, so that a climb is of one mind."""
         if self._shut is None:
-            available = self.ground.available
-            self._shut = frozenset([model for model in self.pool.ids if not available(model)])
+            self._shut = self.ground.shut(self.pool.ids)
         return self._shut
 
     def serves(self, model: str) -> bool:
@@ -130,8 +131,7 @@ class Climb:
         """
         if self._key is None:
             ground, features = self.ground, self.features
-            self._key = (
-                memory.digest(features),
+            kind = (
                 self.profile,
                 self.pool,
                 features.background,
@@ -140,9 +140,11 @@ class Climb:
                 features.prompt_tokens.bit_length(),
                 features.completion_tokens.bit_length(),
                 bisect(ground.edges, features.prompt_tokens),
-                tuple([self.headers.get(name) for name in ground.headers]),
                 ground.epoch,
             )
+            said = tuple([self.headers.get(name) for name in ground.headers])
+            # Of the kinds there are few; one object for each keeps the keys small.
+            self._key = (memory.digest(features), ground.kinds.setdefault(kind, kind), *said)
         return self._key
 
 

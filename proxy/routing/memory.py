@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from hashlib import blake2b
+from struct import pack, unpack
 from typing import Generic, TypeVar
 
 from msgspec import Struct
@@ -25,7 +26,8 @@ class Recent(Generic[Value]):
 
     def __init__(self, ttl: float, size: int, clock: Clock) -> None:
         self._ttl = ttl
-        self._size = size
+        self.size = size
+        """Entries at most; 0 keeps nothing."""
         self._clock = clock
         self._entries: OrderedDict[Hashable, tuple[float, Value]] = OrderedDict()
 
@@ -45,11 +47,11 @@ class Recent(Generic[Value]):
 
     def put(self, key: Hashable, value: Value) -> None:
         """Adds or renews the entry; the least recently used one makes room."""
-        if self._size <= 0:
+        if self.size <= 0:
             return
         self._entries[key] = (self._clock() + self._ttl, value)
         self._entries.move_to_end(key)
-        if len(self._entries) > self._size:
+        if len(self._entries) > self.size:
             self._entries.popitem(last=False)
 
     def keep(self, wanted: Callable[[Value], bool]) -> None:
@@ -59,13 +61,41 @@ class Recent(Generic[Value]):
 
 
 class Decision(Struct, frozen=True):
-    """What the decision cache holds: enough to plan again without deciding again."""
+    """What the decision cache holds: enough to plan again without deciding again.
+
+    There may be ten thousands of them, so numbers are packed: a third of what the same costs as tuples.
+    """
 
     step: str
     """The rung that decided."""
     model: str
-    classification: Classification
-    ranking: Ranking
+    intents: tuple[str, ...]
+    models: tuple[str, ...]
+    evidence: tuple[str, ...]
+    numbers: bytes
+    """Difficulty, the intents' confidences, the models' totals."""
+
+    def unpacked(self) -> tuple[Classification, Ranking]:
+        """What was seen and how the models stood, as it was when it was decided."""
+        intents, models = self.intents, self.models
+        numbers = iter(unpack(f"{1 + len(intents) + len(models)}d", self.numbers))
+        difficulty = next(numbers)
+        # Not strict: the intents come first and would take one of the models' numbers with them.
+        seen = tuple(zip(intents, numbers, strict=False))
+        return Classification(seen, difficulty, self.evidence), tuple(zip(models, numbers, strict=True))
+
+
+def decision(step: str, model: str, seen: Classification, ranking: Ranking) -> Decision:
+    """Packs one."""
+    numbers = [seen.difficulty, *[share for _, share in seen.intents], *[total for _, total in ranking]]
+    return Decision(
+        step,
+        model,
+        tuple([name for name, _ in seen.intents]),
+        tuple([name for name, _ in ranking]),
+        seen.evidence,
+        pack(f"{len(numbers)}d", *numbers),
+    )
 
 
 class Glance(Generic[Value]):

@@ -52,11 +52,14 @@ class Router:
         intents: Sequence[tuple[str, str]],
         classify: Callable[[Features], Classification],
         memory: Memory,
-        available: Callable[[str], bool],
+        shut: Callable[[frozenset[str]], frozenset[str]],
         view: scoring.View,
         intent_needs: Mapping[str, Iterable[Need]] | None = None,
     ) -> None:
-        """`intents` are (name, description); `intent_needs` what a model must support to count as able."""
+        """`intents` are (name, description); `intent_needs` what a model must support to count as able.
+
+        `shut` says of some models which of them may not be asked now.
+        """
         ready = {model.id: model for model in models}
         candidates = scoring.candidates(ready.values(), intent_needs)
         self.ground = Ground(
@@ -65,13 +68,14 @@ class Router:
             pools=Pools(candidates),
             intents=tuple(intents),
             classify=classify,
-            available=available,
+            shut=shut,
             standing=Glance(lambda: scoring.standing(candidates, view), GLANCE, memory.clock),
             memory=memory,
             rules=rules.prepare(policy.rules),
             edges=rules.edges(policy.rules),
             headers=rules.headers(policy.rules),
             epoch=object(),
+            kinds={},
         )
         self._names = {name: model.id for model in ready.values() for name in (model.id, *model.aliases)}
         self._profiles = {AUTO: BALANCED, **{f"{AUTO}:{name}": name for name in policy.profiles}}

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from proxy.routing import judge, rules
 from proxy.routing.climb import Climb
-from proxy.routing.memory import Decision
+from proxy.routing.memory import decision
 from proxy.routing.policy import JudgePolicy, Step
 from proxy.types import Choice
 
@@ -31,8 +31,8 @@ def take(step: Step, climb: Climb) -> Choice | None:
     if answer is not None:
         climb.choice = answer
         if step in _DECIDES and climb.firm and _caches(climb):
-            decision = Decision(answer.step, answer.model, climb.classification, climb.ranked())
-            climb.ground.memory.decisions.put(climb.key(), decision)
+            decided = decision(answer.step, answer.model, climb.classification, climb.ranked())
+            climb.ground.memory.decisions.put(climb.key(), decided)
     return answer
 
 
@@ -42,7 +42,7 @@ def _cache(climb: Climb) -> Choice | None:
         return None
     if hit.step == Step.RULES and not climb.serves(hit.model):
         return None
-    climb.known, climb.ranking = hit.classification, hit.ranking
+    climb.known, climb.ranking = hit.unpacked()
     model = hit.model if hit.step == Step.RULES else climb.best()
     return Choice(hit.step, model, "cache") if model else None
 
@@ -87,7 +87,7 @@ def _doubtful(climb: Climb, policy: JudgePolicy) -> bool:
 
 def _sits(climb: Climb, model: str) -> bool:
     """The judge is ready, and its circuit admits a question."""
-    return model in climb.ground.models and climb.ground.available(model)
+    return model in climb.ground.models and not climb.ground.shut(frozenset((model,)))
 
 
 def _scoring(climb: Climb) -> Choice | None:
@@ -147,5 +147,5 @@ _DECIDES = frozenset({Step.RULES, Step.JUDGE, Step.SCORING})
 
 
 def _caches(climb: Climb) -> bool:
-    policy = climb.ground.policy
-    return policy.cache.size > 0 and Step.CACHE in policy.ladder
+    ground = climb.ground
+    return ground.memory.decisions.size > 0 and Step.CACHE in ground.policy.ladder

@@ -43,7 +43,7 @@ def _router(config: Path) -> Router:
         [(name, spec.description) for name, spec in lexicon.intents.items()],
         Classifier(lexicon).classify,
         new_memory(loaded.routing, time.monotonic),
-        lambda _: True,
+        lambda _: frozenset(),
         lambda _: None,
         {name: spec.needs for name, spec in lexicon.intents.items()},
     ).apart()

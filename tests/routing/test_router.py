@@ -70,7 +70,7 @@ def house(
         [("code", "programs")],
         classify,
         new_memory(policy, lambda: next(ticks) * 1e-6),
-        lambda model: model not in closed,
+        closed.intersection,
         view,
     )
 

@@ -60,7 +60,7 @@ class House:
             (("code", ""), ("chat", "")),
             self._classify,
             new_memory(policy, lambda: self.now),
-            lambda model: model not in self.shut,
+            lambda models: models & self.shut,
             lambda _: None,
         )
 
@@ -270,7 +270,7 @@ def test_another_configuration_never_finds_the_decisions_of_this_one() -> None:
     ground = house.router.ground
     policy = laid(rules=(rule("poor"),))
     house.router = Router(
-        policy, MODELS, ground.intents, ground.classify, ground.memory, ground.available, lambda _: None
+        policy, MODELS, ground.intents, ground.classify, ground.memory, ground.shut, lambda _: None
     )
     assert said(house.up(session="")) == "poor rule:r"
 
@@ -540,7 +540,7 @@ def test_the_cache_changes_the_route_and_never_the_model(
 
 
 def test_a_climb_is_of_one_mind_about_circuits() -> None:
-    answers = iter([True, False, True, *[False] * 50])
+    answers = iter([frozenset({"good"}), frozenset[str]()])
     policy = laid(ladder=(Step.SCORING,))
     router = Router(
         policy,
