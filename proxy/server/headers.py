@@ -74,8 +74,8 @@ def session_of(
     the conversation opened with. The key is part of it, so that no caller can enter another's.
     """
     named = _named_session(headers, fields)
-    parts = ("named", named) if named else _opening(messages)
-    return _digest(key_id, *parts) if parts else ""
+    parts = [key_id, "named", named] if named else _opening(messages, key_id)
+    return _digest(parts) if parts else ""
 
 
 def _named_session(headers: Headers, fields: Mapping[str, Any]) -> str:
@@ -93,16 +93,20 @@ def _named_session(headers: Headers, fields: Mapping[str, Any]) -> str:
     return ""
 
 
-def _opening(messages: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The instructions and the first user turn; () when neither has text."""
-    texts: list[str] = []
+def _opening(messages: Sequence[Mapping[str, Any]], key_id: str) -> list[str]:
+    """The instructions and the first user turn; [] when neither has text."""
+    parts = [key_id, "opening"]
+    said = False
     for message in messages:
         role = message.get("role")
         if role == "user" or role in _INSTRUCTIONS:
-            texts.append(_text(message.get("content")))
-        if role == "user":
-            break
-    return ("opening", *texts) if any(texts) else ()
+            content = message.get("content")
+            text = content if type(content) is str else _text(content)
+            parts.append(text)
+            said = said or text != ""
+            if role == "user":
+                break
+    return parts if said else []
 
 
 def _text(content: object) -> str:
@@ -114,14 +118,12 @@ def _text(content: object) -> str:
     return "\n".join(part for part in parts if isinstance(part, str))
 
 
-def _digest(*parts: str) -> str:
+def _digest(parts: list[str]) -> str:
     # Each part is preceded by its length: ("ab", "c") and ("a", "bc") are different conversations.
-    text = "".join([f"{len(part)}:{_edges(part)}" for part in parts])
+    text = "".join(
+        [f"{len(part)}:{part if len(part) <= 2 * _EDGE else part[:_EDGE] + part[-_EDGE:]}" for part in parts]
+    )
     return blake2b(text.encode("utf-8", "replace"), digest_size=12).hexdigest()
-
-
-def _edges(text: str) -> str:
-    return text if len(text) <= 2 * _EDGE else text[:_EDGE] + text[-_EDGE:]
 
 
 # --- what upstreams may see ----------------------------------------------------------------------
