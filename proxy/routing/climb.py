@@ -19,7 +19,7 @@ class Memory(Struct, frozen=True):
 
     decisions: Recent[Decision]
     conversations: Recent[str]
-    """(session, profile) -> model: another profile is another conversation."""
+    """`conversation` -> model."""
     verdicts: Recent[judge.Verdict]
     clock: Clock
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from proxy.routing import judge, plan, refusal, rules, scoring
 from proxy.routing.climb import Climb, Ground, Memory
 from proxy.routing.features import extract
-from proxy.routing.memory import Clock, Glance, Recent
+from proxy.routing.memory import Clock, Glance, Recent, conversation
 from proxy.routing.policy import RoutingPolicy, Step
 from proxy.routing.pool import Pools, unfit
 from proxy.routing.steps import REVISES, default, take
@@ -114,7 +114,7 @@ class Router:
     def served(self, plan: RoutePlan, session: str, model: str) -> None:
         """The conversation is with this model now."""
         if session and not plan.explicit and plan.features.background is None:
-            self.ground.memory.conversations.put((session, plan.profile), model)
+            self.ground.memory.conversations.put(conversation(session, plan.profile), model)
 
     def apart(self) -> Router:
         """The same router with a memory of its own that keeps nothing: to explain decisions."""

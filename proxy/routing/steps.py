@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from proxy.routing import judge, rules
 from proxy.routing.climb import Climb
-from proxy.routing.memory import decision
+from proxy.routing.memory import conversation, decision
 from proxy.routing.policy import JudgePolicy, Step
 from proxy.types import Choice
 
@@ -98,7 +98,7 @@ def _scoring(climb: Climb) -> Choice | None:
 def _sticky(climb: Climb) -> Choice | None:
     if not climb.session or climb.features.background is not None:
         return None
-    incumbent = climb.ground.memory.conversations.get((climb.session, climb.profile))
+    incumbent = climb.ground.memory.conversations.get(conversation(climb.session, climb.profile))
     if incumbent is None or not climb.serves(incumbent) or not _stays(climb, incumbent):
         return None
     return Choice(Step.STICKY, incumbent, "sticky")

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from proxy.routing import judge
 from proxy.routing.climb import Climb
+from proxy.routing.memory import conversation
 from proxy.routing.policy import (
     CachePolicy,
     Condition,
@@ -89,7 +90,7 @@ class House:
         return climb.choice
 
     def serves(self, model: str, session: str = "s", profile: str = "balanced") -> None:
-        self.router.ground.memory.conversations.put((session, profile), model)
+        self.router.ground.memory.conversations.put(conversation(session, profile), model)
 
 
 def said(choice: Choice | None) -> str:
