@@ -21,6 +21,8 @@ class Memory(Struct, frozen=True):
     conversations: Recent[str]
     """`conversation` -> model."""
     verdicts: Recent[judge.Verdict]
+    once: memory.Once
+    """For what keys and decisions have in common."""
     clock: Clock
 
 
@@ -46,8 +48,6 @@ class Ground(Struct, frozen=True):
     """Caller headers that some rule reads."""
     epoch: object
     """Decisions of another configuration are never found."""
-    kinds: dict[Hashable, Hashable]
-    """What keys have in common, each once."""
 
 
 class Climb:
@@ -143,8 +143,7 @@ class Climb:
                 ground.epoch,
             )
             said = tuple([self.headers.get(name) for name in ground.headers])
-            # Of the kinds there are few; one object for each keeps the keys small.
-            self._key = (memory.digest(features), ground.kinds.setdefault(kind, kind), *said)
+            self._key = (memory.digest(features), ground.memory.once(kind), *said)
         return self._key
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 from hashlib import blake2b
 from itertools import islice
 from struct import pack, unpack
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
@@ -17,6 +17,7 @@ from proxy.routing.scoring import Ranking
 from proxy.types import Classification, Features
 
 Value = TypeVar("Value")
+Shared = TypeVar("Shared", bound=tuple[object, ...])
 Clock = Callable[[], float]
 """Monotonic seconds."""
 
@@ -69,6 +70,21 @@ class Recent(Generic[Value]):
         self._entries = {key: entry for key, entry in self._entries.items() if wanted(entry.value)}
 
 
+class Once:
+    """One object for all tuples that are equal: what many entries have in common is kept once."""
+
+    def __init__(self, most: int = 4096) -> None:
+        self._known: dict[Any, Any] = {}
+        self._most = most
+
+    def __call__(self, value: Shared) -> Shared:
+        """The one that was given first; with too many, all are forgotten, and none is wrong for it."""
+        if len(self._known) >= self._most:
+            self._known.clear()
+        first: Shared = self._known.setdefault(value, value)
+        return first
+
+
 class Decision(Struct, frozen=True, gc=False):
     """What the decision cache holds: enough to plan again without deciding again.
 
@@ -94,15 +110,15 @@ class Decision(Struct, frozen=True, gc=False):
         return Classification(seen, difficulty, self.evidence), tuple(zip(models, numbers, strict=True))
 
 
-def decision(step: str, model: str, seen: Classification, ranking: Ranking) -> Decision:
+def decision(step: str, model: str, seen: Classification, ranking: Ranking, once: Once) -> Decision:
     """Packs one."""
     numbers = [seen.difficulty, *[share for _, share in seen.intents], *[total for _, total in ranking]]
     return Decision(
         step,
         model,
-        tuple([name for name, _ in seen.intents]),
-        tuple([name for name, _ in ranking]),
-        seen.evidence,
+        once(tuple([name for name, _ in seen.intents])),
+        once(tuple([name for name, _ in ranking])),
+        once(seen.evidence),
         pack(f"{len(numbers)}d", *numbers),
     )
 

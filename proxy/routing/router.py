@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from proxy.routing import judge, plan, refusal, rules, scoring
 from proxy.routing.climb import Climb, Ground, Memory
 from proxy.routing.features import extract
-from proxy.routing.memory import Clock, Glance, Recent, conversation
+from proxy.routing.memory import Clock, Glance, Once, Recent, conversation
 from proxy.routing.policy import RoutingPolicy, Step
 from proxy.routing.pool import Pools, unfit
 from proxy.routing.steps import REVISES, default, take
@@ -38,6 +38,7 @@ def new_memory(policy: RoutingPolicy, clock: Clock) -> Memory:
         decisions=Recent(policy.cache.ttl, policy.cache.size, clock),
         conversations=Recent(policy.sticky.ttl, policy.sticky.size, clock),
         verdicts=Recent(policy.judge.cache_ttl, policy.judge.cache_size, clock),
+        once=Once(),
         clock=clock,
     )
 
@@ -75,7 +76,6 @@ class Router:
             edges=rules.edges(policy.rules),
             headers=rules.headers(policy.rules),
             epoch=object(),
-            kinds={},
         )
         self._names = {name: model.id for model in ready.values() for name in (model.id, *model.aliases)}
         self._profiles = {AUTO: BALANCED, **{f"{AUTO}:{name}": name for name in policy.profiles}}
@@ -217,4 +217,4 @@ def _filtered(climb: Climb) -> tuple[tuple[str, str], ...]:
 
 
 def _forgetful(clock: Clock) -> Memory:
-    return Memory(Recent(0.0, 0, clock), Recent(0.0, 0, clock), Recent(0.0, 0, clock), clock)
+    return Memory(Recent(0.0, 0, clock), Recent(0.0, 0, clock), Recent(0.0, 0, clock), Once(), clock)

@@ -31,8 +31,10 @@ def take(step: Step, climb: Climb) -> Choice | None:
     if answer is not None:
         climb.choice = answer
         if step in _DECIDES and climb.firm and _caches(climb):
-            decided = decision(answer.step, answer.model, climb.classification, climb.ranked())
-            climb.ground.memory.decisions.put(climb.key(), decided)
+            memory = climb.ground.memory
+            seen, ranking = climb.classification, climb.ranked()
+            decided = decision(answer.step, answer.model, seen, ranking, memory.once)
+            memory.decisions.put(climb.key(), decided)
     return answer
 
 

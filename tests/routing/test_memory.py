@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.routing.memory import Glance, Recent, digest
-from proxy.types import Features
+from proxy.routing.memory import Glance, Once, Recent, decision, digest
+from proxy.types import Classification, Features
 
 
 class Hand:
@@ -85,6 +85,36 @@ def test_it_is_bounded_and_never_gives_what_is_too_old(
         elif (since := recent.get(key)) is not None:
             assert clock.now - since <= 5.0 + 1e-9
         assert len(recent) <= size
+
+
+def test_equal_tuples_are_one_and_forgetting_them_changes_nothing() -> None:
+    once = Once(most=2)
+    first = once(("a", "b"))
+    assert once(tuple("ab")) is first
+    once(("c",))
+    assert once(tuple("ab")) == first  # Too many: all were forgotten.
+    assert once(tuple("ab")) is not first
+
+
+@given(
+    st.lists(st.tuples(st.text(max_size=5), st.floats(0.0, 1.0)), min_size=1, max_size=5),
+    st.lists(st.tuples(st.text(max_size=5), st.floats(-5.0, 5.0)), max_size=5),
+    st.floats(0.0, 1.0),
+)
+def test_a_packed_decision_comes_out_as_it_went_in(
+    intents: list[tuple[str, float]], ranking: list[tuple[str, float]], difficulty: float
+) -> None:
+    seen = Classification(tuple(intents), difficulty, ("code:python",))
+    packed = decision("scoring", "m", seen, tuple(ranking), Once())
+    assert packed.unpacked() == (seen, tuple(ranking))
+
+
+def test_a_full_map_makes_room_for_an_eighth_at_once(clock: Hand) -> None:
+    recent: Recent[int] = Recent(10.0, 16, clock)
+    for number in range(17):
+        recent.put(number, number)
+    assert len(recent) == 15
+    assert [number for number in range(17) if recent.get(number) is None] == [0, 1]
 
 
 def test_a_glance_looks_anew_when_it_is_too_old(clock: Hand) -> None:
