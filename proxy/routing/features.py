@@ -36,6 +36,9 @@ _PART_NEEDS = {
 }
 _PART_TOKENS = {Need.VISION: IMAGE_TOKENS, Need.AUDIO: AUDIO_TOKENS}
 
+_TOOL_ROLES = ("tool", "function")
+_INSTRUCTING = ("system", "developer")
+
 _CODE_SYMBOLS = b"{};_<>\\"
 _CODE_LINE = re.compile(
     r"^[ \t]*(?:"
@@ -45,6 +48,13 @@ _CODE_LINE = re.compile(
     r"|^.*[;{}]$|^.*\)[ ]?:$",
     re.MULTILINE,
 )
+
+
+READS = (
+    "tools", "tool_choice", "functions", "function_call", "response_format", "modalities", "logprobs",
+    "top_logprobs", "max_completion_tokens", "max_tokens",
+)  # fmt: skip
+"""The fields of a body that `extract` looks at, beside its messages: no others may change what it says."""
 
 
 def extract(request: ChatRequest) -> Features:
@@ -100,43 +110,37 @@ class _Survey:
         self.needs: set[Need] = set()
         self.tool_loop = False
         self._texts: list[str] = []
-        self._flat = 0
+        self._flat = MESSAGE_TOKENS * len(messages)
         for message in messages:
-            self._read(message)
+            role, text = message.get("role"), message.get("content")
+            self.tool_loop = role in _TOOL_ROLES
+            if not isinstance(text, str):
+                text = self._read_parts(text)
+            if text:
+                self._texts.append(text)
+            if calls := message.get("tool_calls"):
+                self._texts.append(_encoded(calls))
+            if role == "user":
+                if text and not self.tool_loop:
+                    self.users.append(text)
+            elif role in _INSTRUCTING and not self.system:
+                self.system = text
 
     def tokens(self) -> int:
         """Of all messages."""
         return estimate("\n".join(self._texts)) + self._flat
 
-    def _read(self, message: dict[str, Any]) -> None:
-        role, content = message.get("role"), message.get("content")
-        text = text_of(content)
-        self._flat += MESSAGE_TOKENS
-        if text:
-            self._texts.append(text)
-        if isinstance(content, list):
-            self._read_parts(content)
-        if calls := message.get("tool_calls"):
-            self._texts.append(_encoded(calls))
-        self.tool_loop = role in ("tool", "function") or _is_tool_result(content)
-        if role == "user" and text and not self.tool_loop:
-            self.users.append(text)
-        elif role in ("system", "developer") and not self.system:
-            self.system = text
-
-    def _read_parts(self, parts: list[Any]) -> None:
-        for part in parts:
+    def _read_parts(self, content: Any) -> str:
+        """The text of a `content` that is no string; its pictures and sounds are counted."""
+        for part in content if isinstance(content, list) else ():
             kind = part.get("type") if isinstance(part, dict) else None
-            if isinstance(kind, str) and (need := _PART_NEEDS.get(kind)):
+            if kind == "tool_result":
+                # As agents of the Anthropic dialect send results: within a user turn.
+                self.tool_loop = True
+            elif isinstance(kind, str) and (need := _PART_NEEDS.get(kind)):
                 self.needs.add(need)
                 self._flat += _PART_TOKENS[need]
-
-
-def _is_tool_result(content: Any) -> bool:
-    """Results that came as parts of a user turn, as agents of the Anthropic dialect send them."""
-    if not isinstance(content, list):
-        return False
-    return any(isinstance(part, dict) and part.get("type") == "tool_result" for part in content)
+        return text_of(content)
 
 
 def _asks(users: list[str]) -> tuple[str, tuple[str, ...]]:
