@@ -157,4 +157,5 @@ class Climb:
         """All that was known when this was decided, so that nothing has to be worked out."""
         self._features = decision.facts
         self._pool = decision.pool
-        self.known, self.ranking = decision.unpacked()
+        self.known = decision.classification
+        self.ranking = decision.ranking()

@@ -62,12 +62,13 @@ def extract(request: ChatRequest) -> Features:
     fields, messages = request.fields, request.messages
     survey = _Survey(messages)
     ask, context = _asks(survey.users)
+    bare = fields.keys().isdisjoint(READS)
     return Features(
         ask=ask,
         context=context,
-        prompt_tokens=survey.tokens() + _schema_tokens(fields),
-        completion_tokens=_reserve(fields),
-        needs=_needs(fields, survey.needs),
+        prompt_tokens=survey.tokens() + (0 if bare else _schema_tokens(fields)),
+        completion_tokens=0 if bare else _reserve(fields),
+        needs=frozenset(survey.needs) if bare else _needs(fields, survey.needs),
         turns=max(1, len(survey.users)),
         tool_loop=survey.tool_loop,
         background=chore(survey.users[-1] if survey.users else "", survey.system),
@@ -96,8 +97,10 @@ def _loose_code(text: str) -> float:
     """Characters of unfenced text that look like code: by lines, or by symbols where lines don't tell."""
     raw = text.encode("utf-8", "replace")
     symbols = len(raw) - len(raw.translate(None, _CODE_SYMBOLS))
-    density = symbols / (len(raw) or 1)
     lines = sum(map(len, _CODE_LINE.findall(text))) if b"\n" in raw and (symbols or b"(" in raw) else 0
+    if not symbols:
+        return lines
+    density = symbols / len(raw)
     return max(lines, min(1.0, max(0.0, density - 0.03) * 6) * len(text))
 
 

@@ -95,7 +95,8 @@ class Once:
 class Decision(Struct, frozen=True, gc=False):
     """What the decision cache holds: enough to plan again without deciding again, or reading the request.
 
-    There may be ten thousands of them, so numbers are packed: a third of what the same costs as tuples.
+    There may be ten thousand of them, so totals are packed, a third of what they cost as a dict, and the
+    rest is shared: pools by nature, classifications as far as evidence repeats itself.
     """
 
     step: str
@@ -104,37 +105,30 @@ class Decision(Struct, frozen=True, gc=False):
     pool: Pool
     facts: Features
     """The request's, without its words."""
-    intents: tuple[str, ...]
+    classification: Classification
     models: tuple[str, ...]
-    evidence: tuple[str, ...]
-    numbers: bytes
-    """Difficulty, the intents' confidences, the models' totals."""
+    """By total, best first."""
+    totals: bytes
 
-    def unpacked(self) -> tuple[Classification, Ranking]:
-        """What was seen and how the models stood, as it was when it was decided."""
-        intents, models = self.intents, self.models
-        numbers = iter(unpack(f"{1 + len(intents) + len(models)}d", self.numbers))
-        difficulty = next(numbers)
-        # Not strict: the intents come first and would take one of the models' numbers with them.
-        seen = tuple(zip(intents, numbers, strict=False))
-        return Classification(seen, difficulty, self.evidence), dict(zip(models, numbers, strict=True))
+    def ranking(self) -> Ranking:
+        """As it was when it was decided."""
+        models = self.models
+        return dict(zip(models, unpack(f"{len(models)}d", self.totals), strict=True))
 
 
 def decision(
-    step: str, model: str, pool: Pool, facts: Features, seen: Classification, ranking: Ranking, once: Once
+    step: str,
+    model: str,
+    pool: Pool,
+    features: Features,
+    classification: Classification,
+    ranking: Ranking,
+    once: Once,
 ) -> Decision:
     """Packs one."""
-    numbers = [seen.difficulty, *[share for _, share in seen.intents], *ranking.values()]
-    return Decision(
-        step,
-        model,
-        pool,
-        once(msgspec.structs.replace(facts, ask="", context=())),
-        once(tuple([name for name, _ in seen.intents])),
-        once(tuple(ranking)),
-        once(seen.evidence),
-        pack(f"{len(numbers)}d", *numbers),
-    )
+    facts = once(msgspec.structs.replace(features, ask="", context=()))
+    totals = pack(f"{len(ranking)}d", *ranking.values())
+    return Decision(step, model, pool, facts, classification, once(tuple(ranking)), totals)
 
 
 class Glance(Generic[Value]):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 import re2
 from msgspec import Struct
@@ -30,6 +31,9 @@ times as much."""
 
 READ = 2_000
 """Characters of an ask that are read: head, tail and a piece between. More changed no answer."""
+
+TOLD = 1_024
+"""Combinations of atoms in a passage whose clues are kept: every second passage holds a known one."""
 
 _NAMED = re.compile(r"(\^?)<(\w+)>")
 _AT_START = r"^[ -/:-@\[-`{-~]*"
@@ -69,22 +73,26 @@ class Reader:
         for owner, path, pattern in patterns:
             self._add(owner, path, pattern)
         self._compile()
+        self._told = lru_cache(TOLD)(self._tell)
 
     def read(self, text: str) -> dict[Clue, float]:
         """The clues of `text`, each with the most that a passage in which it stood counts."""
         found: dict[Clue, float] = {}
-        clues = self._clues
         folded = fold(bounded(text, READ))
         plain = folded.isascii()
         for place, passage in passages(folded):
-            atoms = self._ascii.Match(passage) or ()
+            atoms = self._ascii.Match(passage) or []
             if not plain and not passage.isascii():
-                atoms = (*atoms, *(self._other.Match(passage) or ()))
-            for atom in atoms:
-                for clue, near in clues[atom]:
-                    if (near is None or near in atoms) and (clue not in found or found[clue] < place):
-                        found[clue] = place
+                atoms += self._other.Match(passage) or []
+            for clue in self._told(tuple(atoms)):
+                if clue not in found or found[clue] < place:
+                    found[clue] = place
         return found
+
+    def _tell(self, atoms: tuple[int, ...]) -> tuple[Clue, ...]:
+        """The clues of a passage that holds these atoms."""
+        pairs = [pair for atom in atoms for pair in self._clues[atom]]
+        return tuple([clue for clue, near in pairs if near is None or near in atoms])
 
     def _add(self, owner: str, path: str, pattern: Pattern) -> None:
         first = self._atom(pattern.re, f"{path}.re")

@@ -85,6 +85,8 @@ class Router:
             epoch=next(_epochs),
         )
         self._remembers = Step.CACHE in policy.ladder and memory.decisions.size > 0
+        idle = {Step.RULES: not policy.rules, Step.JUDGE: not policy.judge.enabled}
+        self._ladder = tuple(step for step in policy.ladder if not idle.get(step))
         self._names = {name: model.id for model in ready.values() for name in (model.id, *model.aliases)}
         self._profiles = {AUTO: BALANCED, **{f"{AUTO}:{name}": name for name in policy.profiles}}
 
@@ -111,7 +113,7 @@ class Router:
         climb = Climb(self.ground, partial(extract, request), key, headers, profile, session, judging)
         if traced:
             return self._traced(climb, request)
-        for step in self.ground.policy.ladder:
+        for step in self._ladder:
             if climb.choice is None or step in REVISES:
                 take(step, climb)
                 if climb.question is not None:

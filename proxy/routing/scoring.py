@@ -124,7 +124,7 @@ class Scorer:
 
     def __init__(self, pool: Sequence[Candidate], weights: Weights, standing: Standing) -> None:
         self._pool = pool
-        self._capability, self._cost = weights.capability, weights.cost
+        self._capability = weights.capability
         self._ids = [candidate.id for candidate in pool]
         self._fixed = [_fixed(candidate, weights, *standing[candidate.id]) for candidate in pool]
         self._fitness: dict[str, list[float]] = {}
@@ -133,11 +133,11 @@ class Scorer:
         """The candidates by total, best first. Equal totals keep the registry's order."""
         completion = min(features.completion_tokens or TYPICAL_COMPLETION, TYPICAL_COMPLETION)
         written = completion / (features.prompt_tokens + completion)
-        difficulty, dear = classification.difficulty, self._cost
-        totals = []
-        for certain, lacking, price_in, dearer in self._fixed:
-            price = price_in + written * dearer
-            totals.append(certain - difficulty * lacking - dear * price / (price + COST_HALF))
+        difficulty = classification.difficulty
+        totals = [
+            certain - difficulty * lacking + cheap / (dear + written * rise)
+            for certain, lacking, cheap, dear, rise in self._fixed
+        ]
         leading = classification.intents[:LEADING]
         sure = sum([confidence for _, confidence in leading]) or 1.0
         for intent, confidence in leading:
@@ -189,13 +189,18 @@ def _fitness(model: Model, intent_needs: Mapping[str, Iterable[Need]]) -> dict[s
 
 def _fixed(
     candidate: Candidate, weights: Weights, latency: float, success: float
-) -> tuple[float, float, float, float]:
-    """(what is certain of a total, what full difficulty takes from it, price in, what out costs more)."""
+) -> tuple[float, float, float, float, float]:
+    """What no request changes of a total, for one of `difficulty` of which `written` is the answer's share:
+
+    quality   weight * (1 - difficulty * lacking)
+    cost      weight * price / (price + COST_HALF)  =  weight - cheap / (dear + written * rise)
+    """
     w = weights
     return (
-        w.quality + w.latency * latency + w.success * success,
+        w.quality + w.latency * latency + w.success * success - w.cost,
         w.quality * (1.0 - candidate.quality),
-        candidate.price_in,
+        w.cost * COST_HALF,
+        candidate.price_in + COST_HALF,
         candidate.price_out - candidate.price_in,
     )
 

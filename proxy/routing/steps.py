@@ -1,6 +1,6 @@
 """The ladder's rungs. Each looks at the climb so far and answers with a choice, or passes.
 
-    cache     the same ask was decided a moment ago
+    cache     the same request was decided a moment ago
     rules     an operator's condition holds
     judge     a small model says which intent this is; the scores are taken anew
     scoring   the best total among those that can serve it
