@@ -166,7 +166,7 @@ def _book(record: CallRecord, plan: RoutePlan) -> None:
     record.route = plan.route
     record.profile = plan.profile
     record.plan = plan.models
-    record.scores = dict(plan.ranking)
+    record.scores = plan.ranking
     seen = plan.classification
     if seen is not None:
         record.intent = seen.intents[0][0]

@@ -195,8 +195,8 @@ class RoutePlan(Struct, frozen=True):
     explicit: bool = False
     """The caller named the model or the list: circuits refuse instead of passing on."""
     profile: str = "balanced"
-    ranking: tuple[tuple[str, float], ...] = ()
-    """(model, total), best first; empty when nothing was scored."""
+    ranking: dict[str, float] = {}
+    """Model -> total, best first; empty when nothing was scored."""
     scores: tuple[Scored, ...] = ()
     """The ranking with every term by name; only in a traced plan, like `filtered` and `rungs`."""
     filtered: tuple[tuple[str, str], ...] = ()

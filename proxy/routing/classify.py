@@ -1,19 +1,24 @@
 """Facts about a request -> its intents with confidences, and how hard it is.
 
     ask ------> sentences -> one RE2 Set -> clues that hold \
-    context --> the same, when the ask leans on it ---------->  log-odds per intent -> confidences
-    features -> structural facts --------------------------- /
+    features -> structural facts ---------------------------->  log-odds per intent -> confidences
+    context --> clues likewise, when the ask leans on it ----/
 
 What speaks for what is config/intents.yml (`Lexicon`); this file is the engine and knows no intent by name.
 Evidence adds up in `combine`, and `shares` makes confidences of the sums: a learned pass joins there, as
-one more piece of evidence.
+one more piece of evidence. The same evidence is weighed once: short asks and chatter hold the same few
+clues again and again.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from math import exp
+from functools import lru_cache
+from math import exp, inf
 from operator import itemgetter
+
+from msgspec import Struct
 
 from proxy.errors import ConfigError
 from proxy.routing.features import code_share
@@ -42,6 +47,9 @@ _UNCLEAR, _CLEAR = 1.0, 2.5
 """Log-odds of an ask's leading intent: up to the first it says little, from the second on it speaks for
 itself."""
 
+WEIGHED = 1_024
+"""Combinations of evidence whose result is kept."""
+
 _SHARE = itemgetter(0)
 _FOLLOW_UP, _HARDNESS = "follow_up", "difficulty"
 
@@ -68,6 +76,17 @@ FACTS: dict[str, Callable[[Features], float]] = {
 """What a `Fact` may ask of a request."""
 
 
+class _Weighed(Struct, frozen=True):
+    """An ask's own evidence: log-odds by intent and of its difficulty, and what it is if it stands alone."""
+
+    sums: dict[str, float]
+    marks: float
+    follows: bool
+    """It says itself that it goes on."""
+    labels: tuple[str, ...]
+    alone: Classification
+
+
 class Classifier:
     """Judges features by a lexicon. Immutable once built, safe to share."""
 
@@ -80,6 +99,7 @@ class Classifier:
         self._chores = {chore: name for name, spec in self._specs.items() for chore in spec.chores}
         self._priors = [(name, spec.prior) for name, spec in self._specs.items()]
         self._facts = _by_fact(lexicon)
+        self._weighed = lru_cache(WEIGHED)(self._weigh)
 
     def classify(self, features: Features) -> Classification:
         """Intents by confidence, best first, never empty."""
@@ -87,74 +107,73 @@ class Classifier:
             intent = self._chores.get(features.background, self._default)
             return Classification(((intent, 1.0),), self._specs[intent].difficulty / 2, ("background",))
         found = self._reader.read(features.ask)
-        evidence = _by_owner(found)
-        self._add_facts(features, evidence)
-        marks = evidence.pop(_HARDNESS, [])
+        stretches = [bisect_left(edges, read(features)) for read, edges, _ in self._facts]
+        weighed = self._weighed(tuple(found), tuple(found.values()), *stretches)
+        return self._in_context(weighed, features) if features.context else weighed.alone
+
+    def _weigh(self, clues: tuple[Clue, ...], places: tuple[float, ...], *stretches: int) -> _Weighed:
+        """What these clues at these places say, together with the facts at theirs."""
+        evidence = _by_owner(clues, places)
+        for (_, _, held), stretch in zip(self._facts, stretches, strict=True):
+            for owner, weight in held[stretch]:
+                evidence.setdefault(owner, []).append(weight)
+        marks = combine(evidence.pop(_HARDNESS, ()))
         follows = evidence.pop(_FOLLOW_UP, None) is not None
         sums = {name: combine(weights) for name, weights in evidence.items()}
-        if features.context:
-            sums = self._with_context(sums, features, follows)
+        labels = tuple([clue.label for clue in clues])
+        # A clue that the ask goes on says something only where there is something to go on with.
+        spoke = tuple([clue.label for clue in clues if clue.owner != _FOLLOW_UP]) if follows else labels
+        return _Weighed(sums, marks, follows, labels, self._judged(sums, marks, spoke))
+
+    def _judged(self, sums: Mapping[str, float], marks: float, labels: tuple[str, ...]) -> Classification:
         told = sums.get
         confidences = shares([(prior + told(name, 0.0), name) for name, prior in self._priors])
-        return Classification(
-            confidences,
-            self._difficulty(confidences, marks),
-            tuple([clue.label for clue in found if clue.owner != _FOLLOW_UP or features.context]),
-        )
+        return Classification(confidences, self._difficulty(confidences, marks), labels)
 
-    def _add_facts(self, features: Features, evidence: dict[str, list[float]]) -> None:
-        for read, facts in self._facts:
-            value = read(features)
-            for owner, over, under, weight in facts:
-                if over < value <= under:
-                    if owner in evidence:
-                        evidence[owner].append(weight)
-                    else:
-                        evidence[owner] = [weight]
-
-    def _with_context(self, sums: dict[str, float], features: Features, follows: bool) -> dict[str, float]:
+    def _in_context(self, weighed: _Weighed, features: Features) -> Classification:
         """What the ask says, mixed with what the turns before it said, by how much it leans on them."""
-        own, lean = _lean(features, follows, max(sums.values(), default=0.0))
+        sums = weighed.sums
+        own, lean = _lean(features, weighed.follows, max(sums.values(), default=0.0))
         if lean == 0.0:
-            return sums
+            return self._judged(sums, weighed.marks, weighed.labels)
         mixed = {name: own * total for name, total in sums.items()}
         for turn in features.context:
-            for name, weights in _by_owner(self._reader.read(turn)).items():
+            found = self._reader.read(turn)
+            for name, weights in _by_owner(found, found.values()).items():
                 if name in self._specs:
                     mixed[name] = mixed.get(name, 0.0) + lean * combine(weights)
             lean *= _DECAY
-        return mixed
+        return self._judged(mixed, weighed.marks, weighed.labels)
 
-    def _difficulty(self, confidences: Iterable[tuple[str, float]], marks: list[float]) -> float:
-        """The intents' own difficulties, weighted, moved by what makes asks harder or easier."""
-        usual = sum(share * self._specs[name].difficulty for name, share in confidences)
+    def _difficulty(self, confidences: Iterable[tuple[str, float]], marks: float) -> float:
+        """The intents' own difficulties, weighted, moved by `marks`: log-odds of what makes asks harder."""
+        specs = self._specs
+        usual = sum([share * specs[name].difficulty for name, share in confidences])
         usual = min(0.98, max(0.02, usual))
-        return round(1.0 / (1.0 + (1.0 / usual - 1.0) * exp(-combine(marks))), 3)
+        return round(1.0 / (1.0 + (1.0 / usual - 1.0) * exp(-marks)), 3)
 
 
-def combine(weights: list[float]) -> float:
-    """Log-odds of several pieces of evidence: the strongest counts whole, each further one less. Sorts them.
+def combine(weights: Sequence[float]) -> float:
+    """Log-odds of several pieces of evidence: the strongest counts whole, each further one less.
 
     For and against are added up apart, so that many hints never drown one objection.
     """
     if len(weights) == 1:
         return weights[0]
-    weights.sort()
-    against = 0.0
-    factor = 1.0
-    for weight in weights:
+    ranked = sorted(weights)
+    against, factor = 0.0, 1.0
+    for weight in ranked:
         if weight >= 0.0:
             break
         against += factor * weight
         factor *= _REPEAT
-    total = 0.0
-    factor = 1.0
-    for weight in reversed(weights):
+    speaking, factor = 0.0, 1.0
+    for weight in reversed(ranked):
         if weight <= 0.0:
             break
-        total += factor * weight
+        speaking += factor * weight
         factor *= _REPEAT
-    return against + total
+    return against + speaking
 
 
 def shares(sums: Sequence[tuple[float, str]]) -> tuple[tuple[str, float], ...]:
@@ -184,27 +203,33 @@ def _lean(features: Features, follows: bool, strongest: float) -> tuple[float, f
     return 1.0, 0.2 if strongest < _UNCLEAR else 0.0
 
 
-def _by_owner(found: Mapping[Clue, float]) -> dict[str, list[float]]:
+def _by_owner(clues: Iterable[Clue], places: Iterable[float]) -> dict[str, list[float]]:
     evidence: dict[str, list[float]] = {}
-    for clue, place in found.items():
-        owner = clue.owner
-        if owner in evidence:
-            evidence[owner].append(place * clue.weight)
-        else:
-            evidence[owner] = [place * clue.weight]
+    for clue, place in zip(clues, places, strict=True):
+        evidence.setdefault(clue.owner, []).append(place * clue.weight)
     return evidence
 
 
 def _by_fact(
     lexicon: Lexicon,
-) -> list[tuple[Callable[[Features], float], list[tuple[str, float, float, float]]]]:
-    """Each fact that is asked for, with (owner, over, under, weight) of all who ask."""
-    grouped: dict[str, list[tuple[str, float, float, float]]] = {}
+) -> list[tuple[Callable[[Features], float], list[float], list[tuple[tuple[str, float], ...]]]]:
+    """Each fact that is asked for, the edges between which its value tells the same, and what that is:
+    (owner, weight) of all whose condition holds there."""
+    grouped: dict[str, list[tuple[str, Fact]]] = {}
     owners = [(name, spec.facts) for name, spec in lexicon.intents.items()]
     for owner, facts in (*owners, (_HARDNESS, lexicon.difficulty.facts)):
         for fact in facts:
-            grouped.setdefault(fact.fact, []).append((owner, fact.over, fact.under, fact.weight))
-    return [(FACTS[name], asked) for name, asked in grouped.items()]
+            grouped.setdefault(fact.fact, []).append((owner, fact))
+    found = []
+    for name, asked in grouped.items():
+        edges = sorted({edge for _, fact in asked for edge in (fact.over, fact.under)})
+        # A value that meets an edge lies below it, and the last stretch is open.
+        held = [
+            tuple((owner, fact.weight) for owner, fact in asked if fact.over < upto <= fact.under)
+            for upto in (*edges, inf)
+        ]
+        found.append((FACTS[name], edges, held))
+    return found
 
 
 def _patterns(lexicon: Lexicon) -> Iterator[tuple[str, str, Pattern]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from proxy.routing import judge, memory, rules, scoring
-from proxy.routing.memory import Clock, Decision, Recent
+from proxy.routing import judge, rules, scoring
+from proxy.routing.memory import Clock, Decision, Once, Recent
 from proxy.routing.policy import RoutingPolicy, Weights
 from proxy.routing.pool import Pool, Pools
 from proxy.types import Choice, Classification, Features, Model
@@ -21,9 +20,33 @@ class Memory(Struct, frozen=True):
     conversations: Recent[str]
     """`conversation` -> model."""
     verdicts: Recent[judge.Verdict]
-    once: memory.Once
+    once: Once
     """For what keys and decisions have in common."""
     clock: Clock
+
+
+_EVEN = Weights()
+
+
+class Sight:
+    """How the models stand as observations were last looked at, and the scorers that rest on it."""
+
+    def __init__(self, standing: scoring.Standing, profiles: Mapping[str, Weights]) -> None:
+        self.standing = standing
+        self._profiles = profiles
+        self._scorers: dict[tuple[Pool, str], scoring.Scorer] = {}
+
+    def scorer(self, pool: Pool, profile: str) -> scoring.Scorer:
+        """Who ranks this pool for a profile; made when it is first needed."""
+        scorer = self._scorers.get((pool, profile))
+        if scorer is None:
+            scorer = scoring.Scorer(pool.candidates, self.weights(profile), self.standing)
+            self._scorers[pool, profile] = scorer
+        return scorer
+
+    def weights(self, profile: str) -> Weights:
+        """A profile's; those of a profile that is no more are even."""
+        return self._profiles.get(profile, _EVEN)
 
 
 class Ground(Struct, frozen=True):
@@ -32,44 +55,45 @@ class Ground(Struct, frozen=True):
     policy: RoutingPolicy
     models: dict[str, Model]
     """The ready ones, by id."""
+    ids: frozenset[str]
+    """Theirs."""
     pools: Pools
     intents: tuple[tuple[str, str], ...]
     """(name, description): what the judge may choose from."""
     classify: Callable[[Features], Classification]
     shut: Callable[[frozenset[str]], frozenset[str]]
     """Of some models, those whose circuit would not admit a call now."""
-    standing: Callable[[], scoring.Standing]
+    sight: Callable[[], Sight]
     """What the observations of late make of every model."""
     memory: Memory
     rules: tuple[rules.Prepared, ...]
-    edges: tuple[int, ...]
-    """Prompt sizes at which some rule changes its mind."""
     headers: tuple[str, ...]
     """Caller headers that some rule reads."""
-    epoch: object
+    epoch: int
     """Decisions of another configuration are never found."""
 
 
 class Climb:
     """What is known of one request, each part worked out when it is first needed."""
 
-    __slots__ = ("_key", "_pool", "_shut", "choice", "features", "firm", "ground", "headers", "judging",
-                 "known", "profile", "question", "ranking", "session", "weights")  # fmt: skip
+    __slots__ = ("_features", "_pool", "_read", "_shut", "choice", "firm", "ground", "headers", "judging",
+                 "key", "known", "profile", "question", "ranking", "session")  # fmt: skip
 
     def __init__(
         self,
         ground: Ground,
-        features: Features,
+        read: Callable[[], Features],
+        key: bytes,
         headers: Mapping[str, str],
         profile: str,
         session: str,
         judging: bool,
     ) -> None:
+        """`key`: under which the decision cache knows this request; b"" if it shall not."""
         self.ground = ground
-        self.features = features
+        self.key = key
         self.headers = headers
         self.profile = profile
-        self.weights = ground.policy.profiles.get(profile, _EVEN)
         self.session = session
         self.judging = judging
         self.choice: Choice | None = None
@@ -79,9 +103,17 @@ class Climb:
         """Set when the judge has to be asked before the climb can go on."""
         self.firm = True
         """No rung passed because of a circuit: the same request will be decided alike."""
+        self._read = read
+        self._features: Features | None = None
         self._pool: Pool | None = None
         self._shut: frozenset[str] | None = None
-        self._key: Hashable = None
+
+    @property
+    def features(self) -> Features:
+        """The facts, read at first sight; of a decision that was remembered, without the words."""
+        if self._features is None:
+            self._features = self._read()
+        return self._features
 
     @property
     def classification(self) -> Classification:
@@ -99,9 +131,9 @@ class Climb:
 
     @property
     def shut(self) -> frozenset[str]:
-        """Those of the pool whose circuit admits nobody; looked at once, so that a climb is of one mind."""
+        """Those whose circuit admits nobody; looked at once, so that a climb is of one mind."""
         if self._shut is None:
-            self._shut = self.ground.shut(self.pool.ids)
+            self._shut = self.ground.shut(self.ground.ids)
         return self._shut
 
     def serves(self, model: str) -> bool:
@@ -111,40 +143,19 @@ class Climb:
     def ranked(self) -> scoring.Ranking:
         """The pool by total, best first; those with a shut circuit in their places, too."""
         if self.ranking is None:
-            self.ranking = scoring.rank(
-                self.pool.candidates, self.features, self.classification, self.weights, self.ground.standing()
-            )
+            scorer = self.ground.sight().scorer(self.pool, self.profile)
+            self.ranking = scorer.rank(self.features, self.classification)
         return self.ranking
 
     def best(self) -> str | None:
         """The healthy model with the best total; when none is healthy, the best of all."""
-        ranking = self.ranked()
-        for model, _ in ranking:
-            if model not in self.shut:
-                return model
-        return ranking[0][0] if ranking else None
+        ranking, shut = self.ranked(), self.shut
+        healthy = [model for model in ranking if model not in shut] if shut else ranking
+        return next(iter(healthy or ranking), None)
 
-    def key(self) -> Hashable:
-        """Under which the decision cache knows this request: all that a decision is made of.
-
-        Counts are compared by their order of magnitude, but for what rules and windows make of them.
-        """
-        if self._key is None:
-            ground, features = self.ground, self.features
-            kind = (
-                self.profile,
-                self.pool,
-                features.background,
-                features.tool_loop,
-                features.turns.bit_length(),
-                features.prompt_tokens.bit_length(),
-                features.completion_tokens.bit_length(),
-                bisect(ground.edges, features.prompt_tokens),
-                ground.epoch,
-            )
-            said = tuple([self.headers.get(name) for name in ground.headers])
-            self._key = (memory.digest(features), ground.memory.once(kind), *said)
-        return self._key
-
-
-_EVEN = Weights()
+    def recall(self, decision: Decision) -> None:
+        """All that was known when this was decided, so that nothing has to be worked out."""
+        self._features = decision.facts
+        self._pool = decision.pool
+        self.known = decision.classification
+        self.ranking = decision.ranking()

@@ -36,6 +36,9 @@ _PART_NEEDS = {
 }
 _PART_TOKENS = {Need.VISION: IMAGE_TOKENS, Need.AUDIO: AUDIO_TOKENS}
 
+_TOOL_ROLES = ("tool", "function")
+_INSTRUCTING = ("system", "developer")
+
 _CODE_SYMBOLS = b"{};_<>\\"
 _CODE_LINE = re.compile(
     r"^[ \t]*(?:"
@@ -47,17 +50,25 @@ _CODE_LINE = re.compile(
 )
 
 
+READS = (
+    "tools", "tool_choice", "functions", "function_call", "response_format", "modalities", "logprobs",
+    "top_logprobs", "max_completion_tokens", "max_tokens",
+)  # fmt: skip
+"""The fields of a body that `extract` looks at, beside its messages: no others may change what it says."""
+
+
 def extract(request: ChatRequest) -> Features:
     """What is known of `request` before anybody judges it."""
     fields, messages = request.fields, request.messages
     survey = _Survey(messages)
     ask, context = _asks(survey.users)
+    bare = fields.keys().isdisjoint(READS)
     return Features(
         ask=ask,
         context=context,
-        prompt_tokens=survey.tokens() + _schema_tokens(fields),
-        completion_tokens=_reserve(fields),
-        needs=_needs(fields, survey.needs),
+        prompt_tokens=survey.tokens() + (0 if bare else _schema_tokens(fields)),
+        completion_tokens=0 if bare else _reserve(fields),
+        needs=frozenset(survey.needs) if bare else _needs(fields, survey.needs),
         turns=max(1, len(survey.users)),
         tool_loop=survey.tool_loop,
         background=chore(survey.users[-1] if survey.users else "", survey.system),
@@ -86,8 +97,10 @@ def _loose_code(text: str) -> float:
     """Characters of unfenced text that look like code: by lines, or by symbols where lines don't tell."""
     raw = text.encode("utf-8", "replace")
     symbols = len(raw) - len(raw.translate(None, _CODE_SYMBOLS))
-    density = symbols / (len(raw) or 1)
     lines = sum(map(len, _CODE_LINE.findall(text))) if b"\n" in raw and (symbols or b"(" in raw) else 0
+    if not symbols:
+        return lines
+    density = symbols / len(raw)
     return max(lines, min(1.0, max(0.0, density - 0.03) * 6) * len(text))
 
 
@@ -100,43 +113,37 @@ class _Survey:
         self.needs: set[Need] = set()
         self.tool_loop = False
         self._texts: list[str] = []
-        self._flat = 0
+        self._flat = MESSAGE_TOKENS * len(messages)
         for message in messages:
-            self._read(message)
+            role, text = message.get("role"), message.get("content")
+            self.tool_loop = role in _TOOL_ROLES
+            if not isinstance(text, str):
+                text = self._read_parts(text)
+            if text:
+                self._texts.append(text)
+            if calls := message.get("tool_calls"):
+                self._texts.append(_encoded(calls))
+            if role == "user":
+                if text and not self.tool_loop:
+                    self.users.append(text)
+            elif role in _INSTRUCTING and not self.system:
+                self.system = text
 
     def tokens(self) -> int:
         """Of all messages."""
         return estimate("\n".join(self._texts)) + self._flat
 
-    def _read(self, message: dict[str, Any]) -> None:
-        role, content = message.get("role"), message.get("content")
-        text = text_of(content)
-        self._flat += MESSAGE_TOKENS
-        if text:
-            self._texts.append(text)
-        if isinstance(content, list):
-            self._read_parts(content)
-        if calls := message.get("tool_calls"):
-            self._texts.append(_encoded(calls))
-        self.tool_loop = role in ("tool", "function") or _is_tool_result(content)
-        if role == "user" and text and not self.tool_loop:
-            self.users.append(text)
-        elif role in ("system", "developer") and not self.system:
-            self.system = text
-
-    def _read_parts(self, parts: list[Any]) -> None:
-        for part in parts:
+    def _read_parts(self, content: Any) -> str:
+        """The text of a `content` that is no string; its pictures and sounds are counted."""
+        for part in content if isinstance(content, list) else ():
             kind = part.get("type") if isinstance(part, dict) else None
-            if isinstance(kind, str) and (need := _PART_NEEDS.get(kind)):
+            if kind == "tool_result":
+                # As agents of the Anthropic dialect send results: within a user turn.
+                self.tool_loop = True
+            elif isinstance(kind, str) and (need := _PART_NEEDS.get(kind)):
                 self.needs.add(need)
                 self._flat += _PART_TOKENS[need]
-
-
-def _is_tool_result(content: Any) -> bool:
-    """Results that came as parts of a user turn, as agents of the Anthropic dialect send them."""
-    if not isinstance(content, list):
-        return False
-    return any(isinstance(part, dict) and part.get("type") == "tool_result" for part in content)
+        return text_of(content)
 
 
 def _asks(users: list[str]) -> tuple[str, tuple[str, ...]]:

@@ -11,13 +11,20 @@ from itertools import islice
 from struct import pack, unpack
 from typing import Any, Generic, TypeVar
 
+import msgspec
 from msgspec import Struct
 
+from proxy.routing.features import READS
+from proxy.routing.pool import Pool
 from proxy.routing.scoring import Ranking
-from proxy.types import Classification, Features
+from proxy.types import ChatRequest, Classification, Features
+
+REMEMBERED = 16_384
+"""Bytes of a body up to which its decision is remembered: longer ones are a conversation's or an agent's,
+and seldom come twice."""
 
 Value = TypeVar("Value")
-Shared = TypeVar("Shared", bound=tuple[object, ...])
+Shared = TypeVar("Shared", bound=Hashable)
 Clock = Callable[[], float]
 """Monotonic seconds."""
 
@@ -71,7 +78,7 @@ class Recent(Generic[Value]):
 
 
 class Once:
-    """One object for all tuples that are equal: what many entries have in common is kept once."""
+    """One object for all values that are equal: what many entries have in common is kept once."""
 
     def __init__(self, most: int = 4096) -> None:
         self._known: dict[Any, Any] = {}
@@ -86,41 +93,42 @@ class Once:
 
 
 class Decision(Struct, frozen=True, gc=False):
-    """What the decision cache holds: enough to plan again without deciding again.
+    """What the decision cache holds: enough to plan again without deciding again, or reading the request.
 
-    There may be ten thousands of them, so numbers are packed: a third of what the same costs as tuples.
+    There may be ten thousand of them, so totals are packed, a third of what they cost as a dict, and the
+    rest is shared: pools by nature, classifications as far as evidence repeats itself.
     """
 
     step: str
     """The rung that decided."""
     model: str
-    intents: tuple[str, ...]
+    pool: Pool
+    facts: Features
+    """The request's, without its words."""
+    classification: Classification
     models: tuple[str, ...]
-    evidence: tuple[str, ...]
-    numbers: bytes
-    """Difficulty, the intents' confidences, the models' totals."""
+    """By total, best first."""
+    totals: bytes
 
-    def unpacked(self) -> tuple[Classification, Ranking]:
-        """What was seen and how the models stood, as it was when it was decided."""
-        intents, models = self.intents, self.models
-        numbers = iter(unpack(f"{1 + len(intents) + len(models)}d", self.numbers))
-        difficulty = next(numbers)
-        # Not strict: the intents come first and would take one of the models' numbers with them.
-        seen = tuple(zip(intents, numbers, strict=False))
-        return Classification(seen, difficulty, self.evidence), tuple(zip(models, numbers, strict=True))
+    def ranking(self) -> Ranking:
+        """As it was when it was decided."""
+        models = self.models
+        return dict(zip(models, unpack(f"{len(models)}d", self.totals), strict=True))
 
 
-def decision(step: str, model: str, seen: Classification, ranking: Ranking, once: Once) -> Decision:
+def decision(
+    step: str,
+    model: str,
+    pool: Pool,
+    features: Features,
+    classification: Classification,
+    ranking: Ranking,
+    once: Once,
+) -> Decision:
     """Packs one."""
-    numbers = [seen.difficulty, *[share for _, share in seen.intents], *[total for _, total in ranking]]
-    return Decision(
-        step,
-        model,
-        once(tuple([name for name, _ in seen.intents])),
-        once(tuple([name for name, _ in ranking])),
-        once(seen.evidence),
-        pack(f"{len(numbers)}d", *numbers),
-    )
+    facts = once(msgspec.structs.replace(features, ask="", context=()))
+    totals = pack(f"{len(ranking)}d", *ranking.values())
+    return Decision(step, model, pool, facts, classification, once(tuple(ranking)), totals)
 
 
 class Glance(Generic[Value]):
@@ -147,10 +155,18 @@ def conversation(session: str, profile: str) -> str:
     return f"{session} {profile}"
 
 
-def digest(features: Features) -> bytes:
-    """The letters of a request, without case and spacing: of the ask and the turns before it."""
-    said = "\0".join((features.ask, *features.context)).casefold().encode("utf-8", "replace")
-    return blake2b(said.translate(None, _SPACES), digest_size=16).digest()
+def digest(request: ChatRequest, *beside: object) -> bytes:
+    """Stands for all of a request that `extract` reads, and for what its decision depends on `beside` it.
+
+    Requests with equal digests have equal features. b"" for one that isn't worth remembering.
+    """
+    if len(request.body) > REMEMBERED:
+        return b""
+    try:
+        read = _encode((request.messages, [*map(request.fields.get, READS)], beside))
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return b""
+    return blake2b(read, digest_size=16).digest()
 
 
-_SPACES = b" \t\n\r\v\f"
+_encode = msgspec.json.Encoder().encode

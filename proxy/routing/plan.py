@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
-
-from proxy.routing.scoring import Ranking
+from collections.abc import Collection, Container, Iterable
 
 
 def build(
     first: str,
-    own: Iterable[str],
-    ranking: Ranking,
+    own: Collection[str],
+    ranking: Iterable[str],
     able: Container[str],
     shut: Container[str] = (),
 ) -> tuple[str, ...]:
@@ -19,7 +17,8 @@ def build(
     Of `own` only those are taken that are `able` to serve the request. Models whose circuit is `shut` go
     to the end, still in order: they may have recovered by the time that they are needed.
     """
-    chain = dict.fromkeys((first, *[m for m in own if m in able], *[m for m, _ in ranking]))
+    preferred = [m for m in own if m in able] if own else ()
+    chain = dict.fromkeys((first, *preferred, *ranking))
     if not shut:
         return tuple(chain)
     return (*[m for m in chain if m not in shut], *[m for m in chain if m in shut])

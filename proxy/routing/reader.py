@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 import re2
 from msgspec import Struct
@@ -23,18 +24,22 @@ from proxy.routing.ask import bounded
 from proxy.routing.lexicon import Pattern
 from proxy.routing.text import fold, fold_pattern, passages, word_pattern
 
-MAX_MEMORY = 16 << 20
-"""Bytes for an automaton and its cache of states; a full cache is emptied, nothing fails."""
+MAX_MEMORY = 32 << 20
+"""Bytes that an automaton and its cache of states may come to have; a full cache is emptied, nothing fails.
+5,000 different asks fill 15 MB: at half of this the cache is emptied over and over, and an ask costs five
+times as much."""
 
 READ = 2_000
 """Characters of an ask that are read: head, tail and a piece between. More changed no answer."""
+
+TOLD = 1_024
+"""Combinations of atoms in a passage whose clues are kept: every second passage holds a known one."""
 
 _NAMED = re.compile(r"(\^?)<(\w+)>")
 _AT_START = r"^[ -/:-@\[-`{-~]*"
 """Blanks and punctuation may stand before what begins a passage."""
 
 _GAP = re.compile(r"(?<!\\)\.(?:[*+]|\{)")
-
 
 _NEVER = r"\z."
 
@@ -45,8 +50,6 @@ class Clue(Struct, frozen=True, eq=False):
     owner: str
     weight: float
     label: str
-    near: int | None
-    """The atom that must have been found in the same passage."""
 
 
 class Reader:
@@ -65,31 +68,38 @@ class Reader:
         self._other = re2.Set.SearchSet(_options())
         self._ascii = re2.Set.SearchSet(_options())
         self._atoms: dict[str, int] = {}
-        self._clues: list[tuple[Clue, ...]] = []
+        self._clues: list[tuple[tuple[Clue, int | None], ...]] = []
+        """Of each atom, the clues that begin with it, and the atom that must stand in the same passage."""
         for owner, path, pattern in patterns:
             self._add(owner, path, pattern)
         self._compile()
+        self._told = lru_cache(TOLD)(self._tell)
 
     def read(self, text: str) -> dict[Clue, float]:
         """The clues of `text`, each with the most that a passage in which it stood counts."""
         found: dict[Clue, float] = {}
-        clues = self._clues
-        for place, passage in passages(fold(bounded(text, READ))):
+        folded = fold(bounded(text, READ))
+        plain = folded.isascii()
+        for place, passage in passages(folded):
             atoms = self._ascii.Match(passage) or []
-            if not passage.isascii():
+            if not plain and not passage.isascii():
                 atoms += self._other.Match(passage) or []
-            for atom in atoms:
-                for clue in clues[atom]:
-                    if (clue.near is None or clue.near in atoms) and found.get(clue, 0.0) < place:
-                        found[clue] = place
+            for clue in self._told(tuple(atoms)):
+                if clue not in found or found[clue] < place:
+                    found[clue] = place
         return found
+
+    def _tell(self, atoms: tuple[int, ...]) -> tuple[Clue, ...]:
+        """The clues of a passage that holds these atoms."""
+        pairs = [pair for atom in atoms for pair in self._clues[atom]]
+        return tuple([clue for clue, near in pairs if near is None or near in atoms])
 
     def _add(self, owner: str, path: str, pattern: Pattern) -> None:
         first = self._atom(pattern.re, f"{path}.re")
         near = None if pattern.near is None else self._atom(pattern.near, f"{path}.near")
         if first is not None:
-            clue = Clue(owner, pattern.weight, f"{owner}:{pattern.name or pattern.re[:40]}", near)
-            self._clues[first] += (clue,)
+            clue = Clue(owner, pattern.weight, f"{owner}:{pattern.name or pattern.re[:40]}")
+            self._clues[first] += ((clue, near),)
 
     def _atom(self, expression: str, path: str) -> int | None:
         """The Set's index of an expression; equal ones share it."""

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
+from functools import partial
+from itertools import count
 
 from msgspec.structs import replace
 
 from proxy.routing import judge, plan, refusal, rules, scoring
-from proxy.routing.climb import Climb, Ground, Memory
+from proxy.routing.climb import Climb, Ground, Memory, Sight
 from proxy.routing.features import extract
-from proxy.routing.memory import Clock, Glance, Once, Recent, conversation
+from proxy.routing.memory import Clock, Glance, Once, Recent, conversation, digest
 from proxy.routing.policy import RoutingPolicy, Step
 from proxy.routing.pool import Pools, unfit
 from proxy.routing.steps import REVISES, default, take
@@ -30,6 +32,9 @@ UNREAD = Features(ask="")
 """Of a request whose plan needs no look at it."""
 GLANCE = 0.1
 """Seconds for which observations are good."""
+
+
+_epochs = count()
 
 
 def new_memory(policy: RoutingPolicy, clock: Clock) -> Memory:
@@ -66,17 +71,22 @@ class Router:
         self.ground = Ground(
             policy=policy,
             models=ready,
+            ids=frozenset(ready),
             pools=Pools(candidates),
             intents=tuple(intents),
             classify=classify,
             shut=shut,
-            standing=Glance(lambda: scoring.standing(candidates, view), GLANCE, memory.clock),
+            sight=Glance(
+                lambda: Sight(scoring.standing(candidates, view), policy.profiles), GLANCE, memory.clock
+            ),
             memory=memory,
             rules=rules.prepare(policy.rules),
-            edges=rules.edges(policy.rules),
             headers=rules.headers(policy.rules),
-            epoch=object(),
+            epoch=next(_epochs),
         )
+        self._remembers = Step.CACHE in policy.ladder and memory.decisions.size > 0
+        idle = {Step.RULES: not policy.rules, Step.JUDGE: not policy.judge.enabled}
+        self._ladder = tuple(step for step in policy.ladder if not idle.get(step))
         self._names = {name: model.id for model in ready.values() for name in (model.id, *model.aliases)}
         self._profiles = {AUTO: BALANCED, **{f"{AUTO}:{name}": name for name in policy.profiles}}
 
@@ -99,13 +109,16 @@ class Router:
         if profile is None:
             explicit = self._listed if request.models else self._named
             return explicit(request, traced)
-        features = extract(request)
-        climb = Climb(self.ground, features, headers, profile, session, judging)
-        rungs: list[Rung] | None = [] if traced else None
-        _climb(climb, rungs)
-        if climb.question is not None:
-            return climb.question
-        return self._planned(climb, rungs)
+        key = self._key(request, headers, profile) if self._remembers else b""
+        climb = Climb(self.ground, partial(extract, request), key, headers, profile, session, judging)
+        if traced:
+            return self._traced(climb, request)
+        for step in self._ladder:
+            if climb.choice is None or step in REVISES:
+                take(step, climb)
+                if climb.question is not None:
+                    return climb.question
+        return self._planned(climb)
 
     def judged(self, question: judge.Question, verdict: judge.Verdict) -> None:
         """Keeps the judge's verdict for the plan that waits for it, and for the same ask later."""
@@ -120,6 +133,7 @@ class Router:
         """The same router with a memory of its own that keeps nothing: to explain decisions."""
         other = copy(self)
         other.ground = replace(self.ground, memory=_forgetful(self.ground.memory.clock))
+        other._remembers = False
         return other
 
     def names(self) -> Iterable[str]:
@@ -127,7 +141,13 @@ class Router:
         yield from self._profiles
         yield from self._names
 
-    def _planned(self, climb: Climb, rungs: Sequence[Rung] | None) -> RoutePlan:
+    def _key(self, request: ChatRequest, headers: Mapping[str, str], profile: str) -> bytes:
+        """All that a decision is made of, but for circuits, observations and conversations."""
+        ground = self.ground
+        read = [headers.get(name) for name in ground.headers] if ground.headers else None
+        return digest(request, ground.epoch, profile, read)
+
+    def _planned(self, climb: Climb) -> RoutePlan:
         ground, choice = self.ground, climb.choice or default(climb)
         if choice is None:
             raise refusal.nobody(ground.models.values(), climb.features)
@@ -139,9 +159,24 @@ class Router:
             classification=climb.classification,
             profile=climb.profile,
             ranking=ranking,
-            rungs=() if rungs is None else tuple(rungs),
-            scores=() if rungs is None else _scores(climb),
-            filtered=() if rungs is None else _filtered(climb),
+        )
+
+    def _traced(self, climb: Climb, request: ChatRequest) -> RoutePlan | judge.Question:
+        """The same plan with its reasons."""
+        rungs = []
+        for step in self.ground.policy.ladder:
+            if climb.choice is not None and step not in REVISES:
+                rungs.append(Rung(step, "not asked: an earlier rung answered"))
+                continue
+            rungs.append(_timed(step, climb))
+            if climb.question is not None:
+                return climb.question
+        return replace(
+            self._planned(climb),
+            features=extract(request),  # a decision that was remembered has forgotten the words
+            rungs=tuple(rungs),
+            scores=_scores(climb),
+            filtered=_filtered(climb),
         )
 
     def _named(self, request: ChatRequest, traced: bool) -> RoutePlan:
@@ -150,8 +185,8 @@ class Router:
         if not own and not self.ground.policy.named_models_use_ranking:
             return RoutePlan((model,), EXPLICIT, extract(request) if traced else UNREAD, explicit=True)
         features = extract(request)
-        climb = Climb(self.ground, features, {}, BALANCED, "", False)
-        ranking = climb.ranked() if self.ground.policy.named_models_use_ranking else ()
+        climb = Climb(self.ground, lambda: features, b"", {}, BALANCED, "", False)
+        ranking = climb.ranked() if self.ground.policy.named_models_use_ranking else {}
         return RoutePlan(
             # Its own circuit isn't looked at: it was asked for, and is refused where permits are given.
             models=plan.build(model, own, ranking, climb.pool.ids, climb.shut - {model}),
@@ -178,20 +213,6 @@ class Router:
         return model
 
 
-def _climb(climb: Climb, rungs: list[Rung] | None) -> None:
-    """Asks rung after rung until one has answered, and those that may revise it; notes them in `rungs`."""
-    for step in climb.ground.policy.ladder:
-        if climb.choice is not None and step not in REVISES:
-            if rungs is not None:
-                rungs.append(Rung(step, "not asked: an earlier rung answered"))
-        elif rungs is None:
-            take(step, climb)
-        else:
-            rungs.append(_timed(step, climb))
-        if climb.question is not None:
-            break
-
-
 def _timed(step: Step, climb: Climb) -> Rung:
     clock = climb.ground.memory.clock
     began = clock()
@@ -201,8 +222,10 @@ def _timed(step: Step, climb: Climb) -> Rung:
 
 
 def _scores(climb: Climb) -> tuple[Scored, ...]:
+    sight = climb.ground.sight()
+    weights = sight.weights(climb.profile)
     return scoring.explain(
-        climb.pool.candidates, climb.features, climb.classification, climb.weights, climb.ground.standing()
+        climb.pool.candidates, climb.features, climb.classification, weights, sight.standing
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Protocol
 
-from msgspec import Struct
 from msgspec.structs import asdict
 
 from proxy.routing.language import language
@@ -15,49 +17,51 @@ ANY = "any"
 """In `background`: whichever chore it is."""
 
 
-class Asked(Struct, frozen=True):
-    """What a condition may look at. `headers` has lower-case names."""
+class Asked(Protocol):
+    """What a condition may look at: a climb, which finds out no more than the conditions want to know."""
 
-    features: Features
-    classification: Classification
-    headers: Mapping[str, str]
-    profile: str
+    @property
+    def features(self) -> Features:
+        """The facts ..."""
+
+    @property
+    def classification(self) -> Classification:
+        """... what was made of them ..."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """... the caller's headers, by lower-case name ..."""
+
+    @property
+    def profile(self) -> str:
+        """... and what it asked for."""
 
 
 Test = Callable[[Condition, Asked], bool]
-Prepared = tuple[Rule, tuple[Test, ...]]
-"""A rule with the tests of those members that its condition gives."""
+Prepared = tuple[Condition, tuple[Test, ...], tuple[Rule, ...]]
+"""A condition with the tests of those members that it gives, and the rules that share it."""
 
 
 def prepare(rules: Iterable[Rule]) -> tuple[Prepared, ...]:
-    """The rules, each with no more tests than it needs."""
-    return tuple((rule, _given(rule.when)) for rule in rules)
+    """The rules with no more tests than they need: those that follow each other with one condition are
+    what a rule with a list of models is made of, and the condition is asked once."""
+    together = groupby(rules, key=_when)
+    return tuple((when, _given(when), tuple(members)) for when, members in together)
 
 
 def holding(rules: Sequence[Prepared], asked: Asked) -> Iterator[Rule]:
     """The rules whose condition holds, in order."""
-    for rule, tests in rules:
+    for when, tests, members in rules:
         for test in tests:
-            if not test(rule.when, asked):
+            if not test(when, asked):
                 break
         else:
-            yield rule
+            yield from members
 
 
 def holds(when: Condition, asked: Asked) -> bool:
     """Every member that the condition gives is true of the request."""
     return all(test(when, asked) for test in _given(when))
-
-
-def edges(rules: Iterable[Rule]) -> tuple[int, ...]:
-    """The prompt sizes, ascending, at which some rule begins or ceases to hold."""
-    found: set[int] = set()
-    for rule in rules:
-        if rule.when.min_prompt_tokens is not None:
-            found.add(rule.when.min_prompt_tokens)
-        if rule.when.max_prompt_tokens is not None:
-            found.add(rule.when.max_prompt_tokens + 1)
-    return tuple(sorted(found))
 
 
 def headers(rules: Iterable[Rule]) -> tuple[str, ...]:
@@ -89,5 +93,7 @@ TESTS: dict[str, Test] = {
     "max_difficulty": lambda when, asked: asked.classification.difficulty <= (when.max_difficulty or 0.0),
 }
 """Member of a condition -> its test, asked only where the member is given. Cheap facts come first."""
+
+_when = attrgetter("when")
 
 _EMPTY = Condition()

@@ -65,8 +65,8 @@ View = Callable[[str], Observed | None]
 Standing = Mapping[str, tuple[float, float]]
 """Registry id -> its latency and success terms, which depend on no request."""
 
-Ranking = tuple[tuple[str, float], ...]
-"""(registry id, total), best first."""
+Ranking = dict[str, float]
+"""Registry id -> total, best first."""
 
 TERMS = ("capability", "quality", "latency", "success", "cost")
 """What `explain` names. `Weights` has a field for each."""
@@ -118,34 +118,50 @@ def standing(pool: Iterable[Candidate], view: View) -> Standing:
     return {candidate.id: _seen(candidate, view(candidate.id)) for candidate in pool}
 
 
+class Scorer:
+    """Ranks one pool by one profile's weights, as long as `standing` holds: what no request changes of a
+    total is worked out here, once, and an intent's part in it when the intent is first met."""
+
+    def __init__(self, pool: Sequence[Candidate], weights: Weights, standing: Standing) -> None:
+        self._pool = pool
+        self._capability = weights.capability
+        self._ids = [candidate.id for candidate in pool]
+        self._fixed = [_fixed(candidate, weights, *standing[candidate.id]) for candidate in pool]
+        self._fitness: dict[str, list[float]] = {}
+
+    def rank(self, features: Features, classification: Classification) -> Ranking:
+        """The candidates by total, best first. Equal totals keep the registry's order."""
+        completion = min(features.completion_tokens or TYPICAL_COMPLETION, TYPICAL_COMPLETION)
+        written = completion / (features.prompt_tokens + completion)
+        difficulty = classification.difficulty
+        totals = [
+            certain - difficulty * lacking + cheap / (dear + written * rise)
+            for certain, lacking, cheap, dear, rise in self._fixed
+        ]
+        leading = classification.intents[:LEADING]
+        sure = sum([confidence for _, confidence in leading]) or 1.0
+        for intent, confidence in leading:
+            share = confidence / sure
+            fitness = self._fitness.get(intent) or self._fit(intent)
+            totals = [total + share * fit for total, fit in zip(totals, fitness, strict=True)]
+        return dict(sorted(zip(self._ids, totals, strict=True), key=_TOTAL, reverse=True))
+
+    def _fit(self, intent: str) -> list[float]:
+        """Every candidate's fitness for an intent, weighted."""
+        column = [self._capability * c.fitness.get(intent, c.unsaid) for c in self._pool]
+        self._fitness[intent] = column
+        return column
+
+
 def rank(
-    pool: Iterable[Candidate],
+    pool: Sequence[Candidate],
     features: Features,
     classification: Classification,
     weights: Weights,
     standing: Standing,
 ) -> Ranking:
-    """The candidates of `pool` by total, best first. Equal totals keep the registry's order."""
-    w = weights
-    capable, good, quick, sure, dear = w.capability, w.quality, w.latency, w.success, w.cost
-    completion = min(features.completion_tokens or TYPICAL_COMPLETION, TYPICAL_COMPLETION)
-    written = completion / (features.prompt_tokens + completion)
-    difficulty = classification.difficulty
-    shares = _shares(classification)
-    totals = []
-    for candidate in pool:
-        fitness, unsaid = candidate.fitness.get, candidate.unsaid
-        capability = 0.0
-        for intent, share in shares:
-            capability += share * fitness(intent, unsaid)
-        quality = 1.0 - difficulty * (1.0 - candidate.quality)
-        latency, success = standing[candidate.id]
-        price = candidate.price_in + written * (candidate.price_out - candidate.price_in)
-        cost = price / (price + COST_HALF)
-        total = capable * capability + good * quality + quick * latency + sure * success - dear * cost
-        totals.append((candidate.id, total))
-    totals.sort(key=_TOTAL, reverse=True)
-    return tuple(totals)
+    """As `Scorer.rank`, for once."""
+    return Scorer(pool, weights, standing).rank(features, classification)
 
 
 def explain(
@@ -158,12 +174,10 @@ def explain(
     """As `rank`, with every term by name: for a reader."""
     ranking = rank(pool, features, classification, weights, standing)
     # A term is the total that is left when its weight is 1 and the others are 0.
-    terms = {
-        term: dict(rank(pool, features, classification, alone, standing)) for term, alone in _ALONE.items()
-    }
+    terms = {term: rank(pool, features, classification, alone, standing) for term, alone in _ALONE.items()}
     return tuple(
         Scored(model, total, {term: abs(values[model]) for term, values in terms.items()})
-        for model, total in ranking
+        for model, total in ranking.items()
     )
 
 
@@ -173,11 +187,22 @@ def _fitness(model: Model, intent_needs: Mapping[str, Iterable[Need]]) -> dict[s
     return {**model.capabilities, **lacking}
 
 
-def _shares(classification: Classification) -> list[tuple[str, float]]:
-    """The leading intents with their confidences scaled to a sum of 1."""
-    leading = classification.intents[:LEADING]
-    sure = sum([confidence for _, confidence in leading])
-    return [(intent, confidence / sure) for intent, confidence in leading] if sure else []
+def _fixed(
+    candidate: Candidate, weights: Weights, latency: float, success: float
+) -> tuple[float, float, float, float, float]:
+    """What no request changes of a total, for one of `difficulty` of which `written` is the answer's share:
+
+    quality   weight * (1 - difficulty * lacking)
+    cost      weight * price / (price + COST_HALF)  =  weight - cheap / (dear + written * rise)
+    """
+    w = weights
+    return (
+        w.quality + w.latency * latency + w.success * success - w.cost,
+        w.quality * (1.0 - candidate.quality),
+        w.cost * COST_HALF,
+        candidate.price_in + COST_HALF,
+        candidate.price_out - candidate.price_in,
+    )
 
 
 def _seen(candidate: Candidate, observed: Observed | None) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """The ladder's rungs. Each looks at the climb so far and answers with a choice, or passes.
 
-    cache     the same ask was decided a moment ago
+    cache     the same request was decided a moment ago
     rules     an operator's condition holds
     judge     a small model says which intent this is; the scores are taken anew
     scoring   the best total among those that can serve it
@@ -30,21 +30,22 @@ def take(step: Step, climb: Climb) -> Choice | None:
     answer = STEPS[step](climb)
     if answer is not None:
         climb.choice = answer
-        if step in _DECIDES and climb.firm and _caches(climb):
-            memory = climb.ground.memory
-            seen, ranking = climb.classification, climb.ranked()
-            decided = decision(answer.step, answer.model, seen, ranking, memory.once)
-            memory.decisions.put(climb.key(), decided)
+        if climb.key and step in _DECIDES and climb.firm:
+            memory, seen, ranking = climb.ground.memory, climb.classification, climb.ranked()
+            decided = decision(
+                answer.step, answer.model, climb.pool, climb.features, seen, ranking, memory.once
+            )
+            memory.decisions.put(climb.key, decided)
     return answer
 
 
 def _cache(climb: Climb) -> Choice | None:
-    hit = climb.ground.memory.decisions.get(climb.key()) if _caches(climb) else None
+    hit = climb.ground.memory.decisions.get(climb.key) if climb.key else None
     if hit is None:
         return None
-    if hit.step == Step.RULES and not climb.serves(hit.model):
+    if hit.step == Step.RULES and hit.model in climb.shut:
         return None
-    climb.known, climb.ranking = hit.unpacked()
+    climb.recall(hit)
     model = hit.model if hit.step == Step.RULES else climb.best()
     return Choice(hit.step, model, "cache") if model else None
 
@@ -53,11 +54,11 @@ def _rules(climb: Climb) -> Choice | None:
     prepared = climb.ground.rules
     if not prepared:
         return None
-    asked = rules.Asked(climb.features, climb.classification, climb.headers, climb.profile)
-    for rule in rules.holding(prepared, asked):
+    for rule in rules.holding(prepared, climb):
         if climb.serves(rule.model):
             return Choice(Step.RULES, rule.model, f"rule:{rule.name}")
-        climb.firm = climb.firm and rule.model not in climb.shut
+        if rule.model in climb.pool.ids:
+            climb.firm = False
     return None
 
 
@@ -89,7 +90,7 @@ def _doubtful(climb: Climb, policy: JudgePolicy) -> bool:
 
 def _sits(climb: Climb, model: str) -> bool:
     """The judge is ready, and its circuit admits a question."""
-    return model in climb.ground.models and not climb.ground.shut(frozenset((model,)))
+    return model in climb.ground.ids and model not in climb.shut
 
 
 def _scoring(climb: Climb) -> Choice | None:
@@ -98,10 +99,12 @@ def _scoring(climb: Climb) -> Choice | None:
 
 
 def _sticky(climb: Climb) -> Choice | None:
-    if not climb.session or climb.features.background is not None:
+    if not climb.session:
         return None
     incumbent = climb.ground.memory.conversations.get(conversation(climb.session, climb.profile))
-    if incumbent is None or not climb.serves(incumbent) or not _stays(climb, incumbent):
+    if incumbent is None or (climb.choice is not None and climb.choice.model == incumbent):
+        return None
+    if climb.features.background is not None or not climb.serves(incumbent) or not _stays(climb, incumbent):
         return None
     return Choice(Step.STICKY, incumbent, "sticky")
 
@@ -110,11 +113,11 @@ def _stays(climb: Climb, incumbent: str) -> bool:
     """In a tool loop always; else unless a rule spoke or a newcomer clearly beats it."""
     choice = climb.choice
     if climb.features.tool_loop:
-        return choice is None or choice.model != incumbent
-    if choice is not None and (choice.step == Step.RULES or choice.model == incumbent):
+        return True
+    if choice is not None and choice.step == Step.RULES:
         return False
     newcomer = choice.model if choice else _scored(climb)
-    totals = dict(climb.ranked()) if newcomer else {}
+    totals = climb.ranked()
     lead = totals[newcomer] - totals[incumbent] if newcomer else 0.0
     return lead <= climb.ground.policy.sticky.margin
 
@@ -146,8 +149,3 @@ STEPS: dict[Step, Callable[[Climb], Choice | None]] = {
 
 _DECIDES = frozenset({Step.RULES, Step.JUDGE, Step.SCORING})
 """Rungs whose answer depends on the request alone, circuits apart."""
-
-
-def _caches(climb: Climb) -> bool:
-    ground = climb.ground
-    return ground.memory.decisions.size > 0 and Step.CACHE in ground.policy.ladder

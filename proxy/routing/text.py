@@ -15,7 +15,6 @@ _LATIN_SHARE = 0.65
 _UNDECOMPOSED = {"ß": "ss", "ı": "i", "ł": "l", "ø": "o", "æ": "ae", "œ": "oe", "đ": "d", "’": "'", "ё": "е"}
 """What Unicode does not take apart."""
 
-_ENDS = tuple((mark, mark + b" ") for mark in (b".", b"?", b"!", b";"))
 _WIDE_ENDS = tuple(mark.encode() for mark in "。？！；؟।")
 
 _SEPARATE = 4
@@ -69,9 +68,14 @@ def word_pattern(word: str) -> str:
 
 def _with_line_ends(folded: bytes) -> bytes:
     """The text with a line end after every sentence, too."""
-    for mark, end in _ENDS:
-        if mark in folded:
-            folded = folded.replace(end, mark + b"\n")
+    if b"." in folded:
+        folded = folded.replace(b". ", b".\n")
+    if b"?" in folded:
+        folded = folded.replace(b"? ", b"?\n")
+    if b"!" in folded:
+        folded = folded.replace(b"! ", b"!\n")
+    if b";" in folded:
+        folded = folded.replace(b"; ", b";\n")
     if not folded.isascii():
         for end in _WIDE_ENDS:
             folded = folded.replace(end, end + b"\n")

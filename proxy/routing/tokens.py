@@ -42,7 +42,7 @@ _CLASSES = {
 _ANY_ASCII, _ANY_OTHER = ".", "m"
 """Punctuation, and whatever is left."""
 
-_ASCII_WEIGHTS = {b"a": 0.16, b".": 0.33, b"n": 1.14}
+_SMALL, _MARK, _LINE_END = 0.16, 0.33, 1.14
 _CAPITAL, _CAMEL = 0.29, 1.0
 _BLANK_RUN = 0.05
 _PROSE_CAPITALS = 0.02
@@ -92,10 +92,11 @@ def _starts(length: int) -> range:
 
 def _weigh(text: str) -> float:
     raw = text.encode("utf-8", "replace")
-    total = _WORD * (b" " + raw).translate(_WORDS).count(b" a")
     count = raw.translate(_TABLE).count
-    for classes, weight in _ASCII_WEIGHTS.items():
-        total += weight * count(classes)
+    total = _WORD * (b" " + raw).translate(_WORDS).count(b" a")
+    total += _SMALL * count(b"a")
+    total += _MARK * count(b".")
+    total += _LINE_END * count(b"n")
     if capitals := count(b"A"):
         total += _CAPITAL * capitals
         if capitals > _PROSE_CAPITALS * len(raw):

@@ -387,3 +387,24 @@ def test_a_model_never_seen_is_available_without_a_trace(house: House) -> None:
     assert house.breakers.available("never")
     assert house.breakers.retry_after("never") == 0.0
     assert house.breakers.snapshot() == {}
+
+
+def test_only_those_that_are_shut_among_the_models_asked_for_are_named(house: House) -> None:
+    every = frozenset({MODEL, "other", "third"})
+    assert house.breakers.shut(every) == frozenset()
+    house.play("xxxxx")
+    house.breakers.throttle("other", 2.0)
+    assert house.breakers.shut(every) == {MODEL, "other"}
+    assert house.breakers.shut(frozenset({"other", "third"})) == {"other"}
+    house.now += 2.0
+    assert house.breakers.shut(every) == {MODEL}
+    house.now += 3.0
+    assert house.breakers.shut(every) == frozenset()
+
+
+def test_a_model_that_went_and_came_back_is_not_shut_by_what_happened_before(house: House) -> None:
+    late = house.permit()
+    house.breakers.retain([])
+    house.permit()
+    late.failure(Effect.FAILURE, retry_after=60.0)
+    assert house.breakers.shut(frozenset({MODEL})) == frozenset()

@@ -224,6 +224,11 @@ class Circuits(RuleBasedStateMachine):
                 assert view.retry_after == max(reference.until, reference.gate) - self.now
 
     @invariant()
+    def all_that_are_shut_are_found_at_once(self) -> None:
+        refused = {model for model, known in self.references.items() if known.refusal(self.now) is not None}
+        assert self.breakers.shut(frozenset(MODELS)) == refused
+
+    @invariant()
     def a_circuit_that_is_not_closed_has_one_live_probe_at_most(self) -> None:
         for reference in self.references.values():
             assert reference.probe is None or reference.state != "closed"

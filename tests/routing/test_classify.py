@@ -321,10 +321,39 @@ def test_negative_weights_speak_against() -> None:
     assert top(book, "a zip code") == "chat"
 
 
-@pytest.mark.parametrize(("lines", "intent"), [(1, "chat"), (4, "hit"), (9, "chat")])
+@pytest.mark.parametrize(
+    ("lines", "intent"),
+    [
+        pytest.param(1, "chat", id="far below"),
+        pytest.param(2, "chat", id="not at `over`"),
+        pytest.param(3, "hit", id="just above `over`"),
+        pytest.param(5, "hit", id="still at `under`"),
+        pytest.param(6, "miss", id="where the next begins"),
+        pytest.param(99, "miss", id="without end where no `under` is given"),
+    ],
+)
 def test_a_fact_holds_within_its_bounds(lines: int, intent: str) -> None:
-    book = lexicon({"hit": {"facts": [{"fact": "ask_lines", "over": 2, "under": 5, "weight": 4}]}})
+    few = {"fact": "ask_lines", "over": 2, "under": 5, "weight": 4}
+    book = lexicon(
+        {"hit": {"facts": [few]}, "miss": {"facts": [{"fact": "ask_lines", "over": 5, "weight": 4}]}}
+    )
     assert top(book, "\n".join(["x"] * lines)) == intent
+
+
+def test_the_same_evidence_is_weighed_once() -> None:
+    book = Classifier(lexicon({"hit": {"patterns": [{"re": "code", "weight": 2}]}}))
+    one, same = (book.classify(Features(ask=ask)) for ask in ("code, please", "some code"))
+    other = book.classify(Features(ask="please"))
+    assert one is same
+    assert one != other
+
+
+def test_evidence_weighs_as_much_as_where_it_stood() -> None:
+    book = Classifier(lexicon({"hit": {"patterns": [{"re": "code", "weight": 2}]}}))
+    bulk = [f"Sentence number {number} says nothing at all of any interest." for number in range(60)]
+    first, inner = ["A code.", *bulk], [*bulk[:30], "A code.", *bulk[30:]]
+    edge, middle = (book.classify(Features(ask=" ".join(lines))) for lines in (first, inner))
+    assert dict(edge.intents)["hit"] > dict(middle.intents)["hit"]
 
 
 def test_every_problem_of_a_lexicon_is_named_at_once() -> None:

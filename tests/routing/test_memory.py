@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.routing.memory import Glance, Once, Recent, decision, digest
-from proxy.types import Classification, Features
+from proxy.routing.features import READS, extract
+from proxy.routing.memory import REMEMBERED, Glance, Once, Recent, decision, digest
+from proxy.routing.pool import Pool
+from proxy.types import ChatRequest, Classification, Features
 
 
 class Hand:
@@ -96,17 +100,10 @@ def test_equal_tuples_are_one_and_forgetting_them_changes_nothing() -> None:
     assert once(tuple("ab")) is not first
 
 
-@given(
-    st.lists(st.tuples(st.text(max_size=5), st.floats(0.0, 1.0)), min_size=1, max_size=5),
-    st.lists(st.tuples(st.text(max_size=5), st.floats(-5.0, 5.0)), max_size=5),
-    st.floats(0.0, 1.0),
-)
-def test_a_packed_decision_comes_out_as_it_went_in(
-    intents: list[tuple[str, float]], ranking: list[tuple[str, float]], difficulty: float
-) -> None:
-    seen = Classification(tuple(intents), difficulty, ("code:python",))
-    packed = decision("scoring", "m", seen, tuple(ranking), Once())
-    assert packed.unpacked() == (seen, tuple(ranking))
+@given(st.dictionaries(st.text(max_size=5), st.floats(-5.0, 5.0), max_size=5))
+def test_a_packed_ranking_comes_out_as_it_went_in(ranking: dict[str, float]) -> None:
+    kept = decision("scoring", "m", Pool((), frozenset()), Features(""), Classification(()), ranking, Once())
+    assert list(kept.ranking().items()) == list(ranking.items())
 
 
 def test_a_full_map_makes_room_for_an_eighth_at_once(clock: Hand) -> None:
@@ -127,17 +124,87 @@ def test_a_glance_looks_anew_when_it_is_too_old(clock: Hand) -> None:
     assert glance() == pytest.approx(101.1)
 
 
+# --- decisions -----------------------------------------------------------------------------------
+
+
+def request(*messages: dict[str, Any], body: bytes = b"", **fields: Any) -> ChatRequest:
+    return ChatRequest(body=body, fields=fields, model="auto", messages=list(messages))
+
+
+def user(content: Any) -> dict[str, Any]:
+    return {"role": "user", "content": content}
+
+
+HELLO = user("hello")
+
+
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
+    ("one", "other"),
     [
-        pytest.param(Features("Sort a list"), Features(" sort \n A\tLIST "), True, id="case and spacing"),
-        pytest.param(Features("Straße"), Features("STRASSE"), True, id="the cases of other languages"),
-        pytest.param(Features("sort a list"), Features("sort a set"), False, id="another ask"),
-        pytest.param(Features("a"), Features("a", ("b",)), False, id="a conversation before it"),
-        pytest.param(Features("a", ("b", "c")), Features("a", ("c", "b")), False, id="in another order"),
-        pytest.param(Features("ab", ("c",)), Features("a", ("bc",)), False, id="the border between turns"),
-        pytest.param(Features("\ud800"), Features("a"), False, id="half a character"),
+        pytest.param(request(HELLO), request(user("Hello")), id="another case"),
+        pytest.param(request(HELLO), request(user("hello ")), id="a blank more"),
+        pytest.param(request(HELLO), request(HELLO, HELLO), id="a conversation before it"),
+        pytest.param(request(HELLO), request({"role": "system", "content": "hello"}), id="another role"),
+        pytest.param(request(user("a"), user("b")), request(user("b"), user("a")), id="another order"),
+        pytest.param(request(user("ab"), user("c")), request(user("a"), user("bc")), id="another border"),
+        pytest.param(request(user([])), request(user(None)), id="an empty list and nothing"),
+        *[pytest.param(request(HELLO), request(HELLO, **{name: 5}), id=name) for name in READS],
     ],
 )
-def test_a_digest_tells_asks_apart_by(one: Features, other: Features, same: bool) -> None:
-    assert (digest(one) == digest(other)) is same
+def test_a_digest_tells_requests_apart_by(one: ChatRequest, other: ChatRequest) -> None:
+    assert digest(one) != digest(other)
+    assert digest(one, "beside") != digest(one)
+
+
+def test_a_digest_does_not_tell_what_no_decision_depends_on() -> None:
+    other = request(HELLO, temperature=0.7, stream=True, user="me", metadata={"a": "b"}, body=b"{}")
+    assert digest(request(HELLO), 1, "best") == digest(other, 1, "best")
+
+
+def test_the_fields_that_a_digest_stands_for_are_those_that_are_read() -> None:
+    asked = set()
+
+    class Noted(dict[str, Any]):
+        def get(self, name: str, default: Any = None) -> Any:
+            asked.add(name)
+            return super().get(name, default)
+
+    for fields in (Noted(max_tokens=0), Noted(tools=[1]), Noted(functions=[1])):
+        extract(ChatRequest(body=b"", fields=fields, model="auto", messages=[HELLO]))
+    assert asked == set(READS)
+
+
+@pytest.mark.parametrize(
+    "unworthy",
+    [
+        pytest.param(request(HELLO, body=b" " * (REMEMBERED + 1)), id="that are long"),
+        pytest.param(request(user("\ud800")), id="with half a character"),
+        pytest.param(request(user(object())), id="that are no JSON"),
+    ],
+)
+def test_no_digest_is_made_of_requests(unworthy: ChatRequest) -> None:
+    assert digest(unworthy) == b""
+
+
+@given(
+    pair=st.tuples(*[
+        st.builds(
+            request,
+            st.builds(user, st.sampled_from(["hi", "Hi", "hi hi", [{"type": "text", "text": "hi"}]])),
+            max_tokens=st.sampled_from([None, 5, 6]),
+            tools=st.sampled_from([None, [], [{"type": "function"}]]),
+            temperature=st.floats(0.0, 2.0),
+        )
+    ] * 2)
+)  # fmt: skip
+def test_equal_digests_have_equal_features(pair: tuple[ChatRequest, ChatRequest]) -> None:
+    one, other = pair
+    if digest(one) == digest(other):
+        assert extract(one) == extract(other)
+
+
+def test_a_decision_forgets_the_words() -> None:
+    features = Features("secret words", ("more of them",), prompt_tokens=12, background="title", turns=2)
+    kept = decision("scoring", "b", Pool((), frozenset()), features, Classification(()), {}, Once())
+    assert kept.facts == Features("", (), prompt_tokens=12, background="title", turns=2)
+    assert "words" not in repr(kept)

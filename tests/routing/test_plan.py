@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proxy.routing.plan import build
 
-RANKING = (("a", 0.9), ("b", 0.8), ("c", 0.7))
+RANKING = {"a": 0.9, "b": 0.8, "c": 0.7}
 ABLE = frozenset("abc")
 
 
@@ -44,7 +44,7 @@ def test_the_chain_is_a_permutation_of_the_able_with_the_healthy_first(
 ) -> None:
     ranked = data.draw(st.permutations(sorted(able)))
     first = data.draw(st.sampled_from(ranked))
-    chain = build(first, own, tuple((model, 0.0) for model in ranked), able, shut)
+    chain = build(first, own, ranked, able, shut)
     assert sorted(chain) == sorted(able)
     health = [model in shut for model in chain]
     assert health == sorted(health)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from proxy.errors import ApiError
 from proxy.routing import judge
-from proxy.routing.policy import Condition, JudgePolicy, RoutingPolicy, Rule, Step, StickyPolicy
+from proxy.routing.policy import CachePolicy, Condition, JudgePolicy, RoutingPolicy, Rule, Step, StickyPolicy
 from proxy.routing.router import Router, new_memory
 from proxy.routing.scoring import Observed
 from proxy.types import ChatRequest, Classification, Features, Model, Need, Price, Priors, RoutePlan
@@ -129,7 +129,7 @@ def test_a_plan_says_what_was_decided() -> None:
     assert plan.features.ask == "write code"
     assert plan.classification is not None
     assert plan.classification.top == "code"
-    assert [model for model, _ in plan.ranking] == ["or/large", "or/plain", "groq/small"]
+    assert list(plan.ranking) == ["or/large", "or/plain", "groq/small"]
     assert (plan.scores, plan.filtered, plan.rungs) == ((), (), ())
 
 
@@ -239,6 +239,99 @@ def test_in_a_tool_loop(shut: set[str], expected: str) -> None:
 def test_a_conversation_is_not_moved_by(request_: ChatRequest, session: str) -> None:
     router = house()
     router.served(planned(router, request_, session), session, "groq/small")
+    assert len(router.ground.memory.conversations) == 0
+
+
+# --- decisions that are remembered ---------------------------------------------------------------
+
+RULES = (Rule("r", Condition(intent=("none",), headers={"x-read": "2"}), "or/plain"),)
+
+
+def again(router: Router, request: ChatRequest, headers: dict[str, str] | None = None) -> RoutePlan:
+    plan = router.plan(request, headers or {})
+    assert isinstance(plan, RoutePlan)
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("second", "headers"),
+    [
+        pytest.param(ask(text="other code"), {}, id="another ask"),
+        pytest.param(ask(messages=[*loop()[:1], *loop()[:1]]), {}, id="another conversation before it"),
+        pytest.param(ask(messages=loop()), {}, id="a tool loop"),
+        pytest.param(ask(tools=[{"type": "function"}]), {}, id="another need"),
+        pytest.param(ask(max_tokens=900), {}, id="a longer answer"),
+        pytest.param(ask("auto:best"), {}, id="another profile"),
+        pytest.param(ask(), {"x-read": "1"}, id="a header that a rule reads"),
+    ],
+)
+def test_it_is_decided_anew_for(second: ChatRequest, headers: dict[str, str]) -> None:
+    router = house(RoutingPolicy(rules=RULES))
+    planned(router, ask())
+    assert again(router, second, headers).route == "score"
+
+
+@pytest.mark.parametrize(
+    ("second", "headers"),
+    [
+        pytest.param(ask(temperature=0.1, user="me", stream=True), {}, id="what nobody reads"),
+        pytest.param(ask(), {"x-unread": "1"}, id="a header that no rule reads"),
+        pytest.param(ask("auto:balanced"), {}, id="the same profile by its name"),
+    ],
+)
+def test_it_is_not_decided_anew_for(second: ChatRequest, headers: dict[str, str]) -> None:
+    router = house(RoutingPolicy(rules=RULES))
+    first = planned(router, ask(), "s")
+    plan = again(router, second, headers)
+    assert plan.route == "cache"
+    assert (plan.models, plan.ranking, plan.classification) == (
+        first.models,
+        first.ranking,
+        first.classification,
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "request_"),
+    [
+        pytest.param(RoutingPolicy(cache=CachePolicy(size=0)), ask(), id="in a cache of size nought"),
+        pytest.param(RoutingPolicy(ladder=(Step.SCORING,)), ask(), id="where no ladder looks for it"),
+        pytest.param(RoutingPolicy(), ask(text="long " * 4000), id="of long requests"),
+        pytest.param(RoutingPolicy(), ask("large"), id="of models asked for by name"),
+    ],
+)
+def test_nothing_is_remembered(policy: RoutingPolicy, request_: ChatRequest) -> None:
+    router = house(policy)
+    assert planned(router, request_).route == planned(router, request_).route != "cache"
+    assert len(router.ground.memory.decisions) == 0
+
+
+def test_another_configuration_never_finds_the_decisions_of_this_one() -> None:
+    router = house()
+    planned(router, ask())
+    policy = RoutingPolicy(rules=(Rule("all", Condition(), "or/plain"),))
+    ground = router.ground
+    other = Router(policy, MODELS, (), ground.classify, ground.memory, ground.shut, lambda _: None)
+    assert planned(other, ask()).route == "rule:all"
+    assert planned(router, ask()).route == "cache"
+
+
+def test_a_remembered_decision_tells_its_words_only_to_who_traces_it() -> None:
+    router = house()
+    planned(router, ask())
+    quick, traced = planned(router, ask()), planned(router, ask(), traced=True)
+    assert quick.route == traced.route == "cache"
+    assert (quick.features.ask, traced.features.ask) == ("", "write code")
+    assert quick.features.prompt_tokens == traced.features.prompt_tokens > 0
+    assert [quick.models, quick.ranking] == [traced.models, traced.ranking]
+
+
+def test_a_remembered_chore_does_not_move_a_conversation() -> None:
+    router = house()
+    for _ in range(2):
+        plan = planned(router, ask(text="### Task:\nGenerate a concise, 3-5 word title"), "s")
+        router.served(plan, "s", "groq/small")
+    assert plan.route == "cache"
     assert len(router.ground.memory.conversations) == 0
 
 

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from msgspec import Struct
 
 from proxy.routing.policy import Condition, Rule
-from proxy.routing.rules import TESTS, Asked, edges, headers, holding, holds, prepare
+from proxy.routing.rules import TESTS, headers, holding, holds, prepare
 from proxy.types import Classification, Features, Need
 
 FEATURES = Features("was ist das", prompt_tokens=100, needs=frozenset({Need.TOOLS, Need.VISION}))
 CHORE = Features("ask", background="title")
 SEEN = Classification((("code", 0.7), ("math", 0.3)), difficulty=0.6)
+
+
+class Asked(Struct):
+    """What a climb shows to rules, all of it known."""
+
+    features: Features
+    classification: Classification
+    headers: Mapping[str, str]
+    profile: str
 
 
 def asked(features: Features = FEATURES, sent: dict[str, str] | None = None) -> Asked:
@@ -79,13 +90,11 @@ def test_every_member_of_a_condition_has_a_test() -> None:
     assert set(TESTS) == set(Condition.__struct_fields__)
 
 
-def test_edges_are_where_a_rule_changes_its_mind() -> None:
-    rules = [
-        rule("a", min_prompt_tokens=100, max_prompt_tokens=500),
-        rule("b"),
-        rule("c", max_prompt_tokens=99),
-    ]
-    assert edges(rules) == (100, 501)
+def test_a_condition_that_several_rules_share_is_asked_once() -> None:
+    when, other = Condition(intent=("math",)), Condition()
+    prepared = prepare([Rule("a", when, "m"), Rule("a", when, "n"), Rule("b", other, "o")])
+    assert [[rule.model for rule in members] for _, _, members in prepared] == [["m", "n"], ["o"]]
+    assert [rule.model for rule in holding(prepared, asked())] == ["o"]
 
 
 def test_headers_are_those_that_some_rule_reads() -> None:

@@ -74,7 +74,7 @@ def order(
         weights,
         standing(pool, seen.get),
     )
-    return [id for id, _ in ranking]
+    return list(ranking)
 
 
 # --- capability ----------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def test_explain_gives_the_ranking_with_its_terms() -> None:
     pool = candidates(ORDINARY)
     arguments = (pool, Features("ask", prompt_tokens=50), HARD, Weights(), standing(pool, lambda _: None))
     scored = explain(*arguments)
-    assert [(s.model, s.total) for s in scored] == list(rank(*arguments))
+    assert [(s.model, s.total) for s in scored] == list(rank(*arguments).items())
     assert all(tuple(s.terms) == TERMS for s in scored)
 
 
