@@ -51,8 +51,8 @@ class Part(Struct):
     decoder: Decoder | None = None
 
 
-Resume = Callable[[str], Awaitable[Part | None]]
-"""Text that the caller has seen -> the part that continues it, or None."""
+Resume = Callable[[Part, Failure, str], Awaitable[Part | None]]
+"""(the part that broke, why, text that the caller has seen) -> the part that continues it, or None."""
 
 
 class Answer:
@@ -181,24 +181,31 @@ class Answer:
             return False
         self.settle()
         self.part.reply.abort()
-        part = await self._resume("".join(self._text))
+        part = await self._resume(self.part, failure, "".join(self._text))
         if part is None:
             return False
-        self.part.attempt.outcome = CUT
+        if self.part.attempt.outcome == "ok":
+            self.part.attempt.outcome = CUT
         self.part = part
         self._usage = None
         self._settled = False
         return True
 
     def _blame(self, failure: Failure) -> None:
-        self.part.attempt.failure = failure.kind
-        self.part.attempt.reason = failure.message
+        attempt = self.part.attempt
+        attempt.failure = failure.kind
+        attempt.reason = failure.message
+        if failure.kind is FailureKind.DEPARTED:
+            attempt.outcome = "failed"  # nothing of it was seen
 
     def _broken(self, failure: Failure) -> bytes:
         verdict = VERDICTS[failure.kind]
         kind = failure.kind.replace("_", " ")
         message = f"{self.part.lane.model.id} broke off ({kind}): {failure.message}"
-        return error_event(ApiError(verdict.status, message, type=verdict.type, code=verdict.code))
+        type, code = verdict.type, verdict.code
+        if verdict.passes:
+            type, code = failure.type or type, failure.code or code
+        return error_event(ApiError(verdict.status, message, type=type, code=code, param=failure.param))
 
     def _estimated(self) -> Usage:
         plan = self._call.plan

@@ -22,17 +22,23 @@ from proxy.providers.base import Decoder
 from proxy.types import ChatRequest, Chunk, Failure, FailureKind, Model, Need
 from proxy.wire import sse
 
-DEPARTED = "splice_departed"
-"""The code of the failure when a continuation is not one."""
+_UNSPLICEABLE = ("logprobs", "audio")
+"""Fields whose streams are never spliced: probabilities and sound have no seam."""
 
-_UNSPLICEABLE = ("tools", "functions", "logprobs", "response_format")
-"""Fields whose streams are never spliced: calls, structures and probabilities have no seam."""
+PREFILL_REFUSED = frozenset({FailureKind.BAD_REQUEST, FailureKind.UNSUPPORTED})
+"""After one of these a prefilled model is asked again from the start: its objection was to the prefill."""
 
 
 def may_splice(request: ChatRequest) -> bool:
-    """Whether this request's stream may be continued at all."""
+    """Whether this request's stream may be continued, as long as it is text: a tool call never is."""
     fields = request.fields
-    return (fields.get("n") or 1) == 1 and not any(fields.get(name) for name in _UNSPLICEABLE)
+    if (fields.get("n") or 1) != 1 or any(fields.get(name) for name in _UNSPLICEABLE):
+        return False
+    return not _structured(fields.get("response_format"))
+
+
+def _structured(response_format: Any) -> bool:
+    return bool(response_format) and response_format != {"type": "text"}
 
 
 def prefilled(request: ChatRequest, model: Model, sent: str) -> tuple[ChatRequest, str] | None:
@@ -132,6 +138,4 @@ def _rewritten(data: bytes, text: str) -> bytes:
 
 
 def _departed() -> Failure:
-    return Failure(
-        FailureKind.BAD_RESPONSE, "the continuation departs from what was sent already", code=DEPARTED
-    )
+    return Failure(FailureKind.DEPARTED, "the continuation departs from what was sent already")

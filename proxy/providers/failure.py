@@ -141,6 +141,9 @@ VERDICTS: dict[FailureKind, Verdict] = {
     FailureKind.IDLE_TIMEOUT: Verdict(
         Retry.NO, Next.YES, Effect.FAILURE, 504, _BAD_GATEWAY, "upstream_timeout"
     ),
+    FailureKind.DEPARTED: Verdict(
+        Retry.NO, Next.YES, Effect.NEUTRAL, 502, _BAD_GATEWAY, "bad_upstream_response"
+    ),
     FailureKind.LOCAL_LIMIT: Verdict(
         Retry.NO, Next.YES, Effect.NEUTRAL, 503, "server_error", "proxy_overloaded", again=True
     ),
