@@ -17,6 +17,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from proxy.dispatch.call import CUT, Call, cost
 from proxy.dispatch.lane import Lane, Reply
@@ -128,7 +129,7 @@ class Answer:
         self._settled = True
         part, attempt, now = self.part, self.part.attempt, self._clock()
         attempt.duration_ms = (now - part.began) * 1e3
-        attempt.usage = usage = self._usage or self._estimated()
+        attempt.usage = usage = self._used()
         attempt.cost_usd = cost(usage, part.lane.model.price)
         writing = now - part.committed
         speed = usage.completion / writing if self.streams and writing > SHORTEST else None
@@ -206,6 +207,16 @@ class Answer:
         if verdict.passes:
             type, code = failure.type or type, failure.code or code
         return error_event(ApiError(verdict.status, message, type=type, code=code, param=failure.param))
+
+    def _used(self) -> Usage:
+        """The upstream's count, which of a stream that didn't finish is no more than a lower bound."""
+        usage = self._usage
+        if usage is None:
+            return self._estimated()
+        if self.streams and self.finish_reason is None:
+            written = max(usage.completion, self._estimate("".join(self._text)))
+            return replace(usage, completion=written, estimated=True)
+        return usage
 
     def _estimated(self) -> Usage:
         plan = self._call.plan
