@@ -109,10 +109,10 @@ async def _relay_stream(
     head += _described(call, answer)
     head += _STREAM_HEAD
     await send({"type": "http.response.start", "status": 200, "headers": head})
+    told = None
     async for data in answer.events():
-        if traced:
-            data = reply.with_trace_event(data, trace(call))
-            traced = False
+        if traced and answer.part is not told:  # at the start, and at each seam
+            data, told = reply.with_trace_event(data, trace(call)), answer.part
         await send({"type": "http.response.body", "body": data, "more_body": True})
     leaving.stop()
     await send({"type": "http.response.body", "body": b""})
