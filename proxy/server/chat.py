@@ -49,7 +49,7 @@ class ChatRoute:
         except ApiError as error:
             leaving.stop()
             call.close("refused", error.status, error.code)
-            await refuse(send, error, head)
+            await refuse(send, error, head + _attempted(call))
         except CallerLeftError:
             call.close("caller_left", 499)
         except asyncio.CancelledError:
@@ -176,6 +176,20 @@ def _described(call: Call, answer: Answer) -> Head:
 
 
 _TRIED = frozenset({"ok", "failed", "cancelled"})
+
+
+def _attempted(call: Call) -> Head:
+    """Beside an error: what was decided and who was asked. Nothing before there was a plan."""
+    record, plan = call.record, call.plan
+    if plan is None:
+        return []
+    tried = [attempt.model for attempt in record.attempts if attempt.outcome in _TRIED]
+    return [
+        (b"x-kuro-intent", (record.intent or "none").encode("latin-1", "replace")),
+        (b"x-kuro-route", record.route.encode("latin-1", "replace")),
+        (b"x-kuro-attempts", b"%d" % len(tried)),
+        (b"x-kuro-fallback", b"true" if tried and tried[-1] != plan.models[0] else b"false"),
+    ]
 
 
 def _overloaded() -> ApiError:
