@@ -243,6 +243,8 @@ class FailureKind(StrEnum):
     LOCAL_LIMIT = "local_limit"
     """Our own pool, file descriptors or memory."""
     CALLER_LEFT = "caller_left"
+    CUT_SHORT = "cut_short"
+    """Given up on, so that another model could still answer within the caller's own deadline."""
     DEADLINE = "deadline"
     """The caller's own total deadline."""
 

@@ -60,6 +60,8 @@ class Executor(Struct, frozen=True):
         self.budget.deposit()
         refusals: dict[str, Refusal] = {}
         while (model := walk.next()) is not None:
+            if walk.failures and call.remaining() <= 0.0:
+                break
             permit = self.breakers.admit(model.id)
             if isinstance(permit, Refusal):
                 refusals[model.id] = permit
@@ -126,7 +128,7 @@ class Executor(Struct, frozen=True):
         except UpstreamError as error:
             outcome = error.failure
         except TimeoutError:
-            outcome = _late(call, limit, remaining)
+            outcome = _late(call, exchange, limit, remaining)
         except BaseException:
             # The caller left or the process ends: nothing was learned about the upstream.
             permit.neutral()
@@ -215,17 +217,23 @@ def _patience(remaining: float, streams: bool, lane: Lane, others: bool) -> floa
     A stream has to begin within `first_token`. A whole reply gives no sign of life before it is done, so
     it may use half of what is left of the deadline while somebody else could still serve, else all.
     """
-    if streams:
-        return min(lane.model.timeouts.first_token, remaining)
-    limit = min(lane.model.timeouts.total, remaining)
-    return limit / 2 if others else limit
+    limit = min(_own_limit(lane, streams), remaining)
+    return limit / 2 if others and not streams else limit
 
 
-def _late(call: Call, limit: float, remaining: float) -> Failure:
+def _own_limit(lane: Lane, streams: bool) -> float:
+    """Seconds that the model has until its commit point, whatever the call has left."""
+    return lane.model.timeouts.first_token if streams else lane.model.timeouts.total
+
+
+def _late(call: Call, exchange: Exchange, limit: float, remaining: float) -> Failure:
+    """Whose limit has passed. Nothing is learned about a model from a caller's impatience."""
     # Told by what the limit was made of: timers may fire a millisecond before the clock agrees.
-    if call.impatient and limit == remaining:
+    if not call.impatient or remaining >= _own_limit(exchange.lane, exchange.streams):
+        return silent(FailureKind.FIRST_TOKEN_TIMEOUT, limit)
+    if limit == remaining:
         return Failure(FailureKind.DEADLINE, "the deadline that the caller set has passed")
-    return silent(FailureKind.FIRST_TOKEN_TIMEOUT, limit)
+    return silent(FailureKind.CUT_SHORT, limit)
 
 
 def _skip(call: Call, model: Model, refusal: Refusal) -> None:

@@ -142,6 +142,7 @@ class Walk:
 USEFULNESS: tuple[FailureKind, ...] = (
     FailureKind.CALLER_LEFT,
     FailureKind.DEADLINE,
+    FailureKind.CUT_SHORT,
     FailureKind.BAD_REQUEST,
     FailureKind.UNSUPPORTED,
     FailureKind.CONTENT_FILTER,

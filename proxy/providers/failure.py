@@ -148,6 +148,9 @@ VERDICTS: dict[FailureKind, Verdict] = {
         Retry.NO, Next.YES, Effect.NEUTRAL, 503, "server_error", "proxy_overloaded", again=True
     ),
     FailureKind.CALLER_LEFT: Verdict(Retry.NO, Next.NO, Effect.NEUTRAL, 499, "caller_left", "caller_left"),
+    FailureKind.CUT_SHORT: Verdict(
+        Retry.NO, Next.YES, Effect.NEUTRAL, 504, "timeout_error", "request_timeout"
+    ),
     FailureKind.DEADLINE: Verdict(Retry.NO, Next.NO, Effect.NEUTRAL, 504, "timeout_error", "request_timeout"),
 }
 """Every kind has a row (a test holds this)."""
