@@ -429,25 +429,6 @@ def test_08_a_text_that_departs_from_what_was_sent_is_one_honest_error(
     assert proxy.circuit("departing-spare")["failures"] == 0, "other words are no failure of a model"
 
 
-@sizes
-@both
-def test_09_a_silence_after_twenty_words_is_bridged_within_one_idle_timeout(
-    proxy: Kuro, stub: StubUpstream, auto: bool, size: str
-) -> None:
-    name = "mute" if size == SCALED else "mute-full"
-    limit = next(entry["timeouts"]["idle"] for entry in PAIRS if entry["id"] == name)
-    stub.script(name, headers_then_silence(21, ok(STORY)))
-    stub.script(f"{name}-spare", STORIES)
-    hits = since(stub, name, f"{name}-spare")
-    heard = ask(proxy, name, auto)
-    record = tells_the_story(proxy, heard, f"{name}-spare")
-    assert hits() == (1, 1)
-    assert heard.gap < limit + 1.0
-    assert record["attempts"][0]["failure"] == "idle_timeout"
-    booked_in_two_parts(heard, record, name)
-    stub.last(name).disconnected.block()
-
-
 SEAMLESS = {
     "structured output": {"response_format": {"type": "json_object"}},
     "several choices": {"n": 2},
@@ -490,6 +471,25 @@ def test_08_text_beside_offered_tools_is_still_text(proxy: Kuro, stub: StubUpstr
     stub.script("cut", cut_after(41, ok(STORY)))
     stub.script("cut-spare", STORIES)
     tells_the_story(proxy, ask(proxy, "cut", auto, tools=[WEATHER]), "cut-spare")
+
+
+@sizes
+@both
+def test_09_a_silence_after_twenty_words_is_bridged_within_one_idle_timeout(
+    proxy: Kuro, stub: StubUpstream, auto: bool, size: str
+) -> None:
+    name = "mute" if size == SCALED else "mute-full"
+    limit = next(entry["timeouts"]["idle"] for entry in PAIRS if entry["id"] == name)
+    stub.script(name, headers_then_silence(21, ok(STORY)))
+    stub.script(f"{name}-spare", STORIES)
+    hits = since(stub, name, f"{name}-spare")
+    heard = ask(proxy, name, auto)
+    record = tells_the_story(proxy, heard, f"{name}-spare")
+    assert hits() == (1, 1)
+    assert heard.gap < limit + 1.0
+    assert record["attempts"][0]["failure"] == "idle_timeout"
+    booked_in_two_parts(heard, record, name)
+    stub.last(name).disconnected.block()
 
 
 # --- 10 and 11: oddities ----------------------------------------------------------------------------
@@ -565,6 +565,7 @@ def test_13_a_content_filters_reason_reaches_the_caller_once(
     assert heard.errors[0]["message"] == REASON
     assert heard.errors[0]["code"] == "content_filter"
     assert heard.headers["x-should-retry"] == "false"
+    assert (heard.headers["x-kuro-attempts"], heard.headers["x-kuro-fallback"]) == ("1", "false")
     assert tries(proxy.record(heard.request_id)) == [("filter", "failed", "content_filter")]
 
 
