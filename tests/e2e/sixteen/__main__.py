@@ -41,15 +41,20 @@ class Report:
         self.tests: dict[int, int] = defaultdict(int)
         self.failed: dict[int, list[str]] = defaultdict(list)
 
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: _number(item.nodeid))
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        found = _NUMBER.search(report.nodeid)
-        assert found is not None, report.nodeid
-        number = int(found[1])
+        number = _number(report.nodeid)
         self.tell(number - 1)
         self.seconds[number] += report.duration
         self.tests[number] += report.when == "call"
         if report.failed:
             self.failed[number].append(f"{report.nodeid.partition('::')[2]}\n{report.longreprtext}")
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            print(report.longrepr, file=sys.stderr)
 
     def tell(self, last: int) -> None:
         for number in range(self.told + 1, last + 1):
@@ -62,13 +67,19 @@ class Report:
         return f"{number:2}  {verdict:7}  {FAULTS[number - 1]:42} {counted}"
 
 
+def _number(nodeid: str) -> int:
+    found = _NUMBER.search(nodeid)
+    assert found is not None, nodeid
+    return int(found[1])
+
+
 def main() -> int:
     report = Report()
     full = "--full" in sys.argv[1:]
     options = ["--import-mode=importlib", "-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:xdist"]
     chosen = [] if full else ["-m", "not slow"]
     # The project's own options speak of output, which is this file's business here.
-    code = pytest.main(["-o", "addopts=", *options, *chosen, "tests/e2e/test_sixteen.py"], [report])
+    code = pytest.main(["-o", "addopts=", *options, *chosen, "tests/e2e/sixteen"], [report])
     report.tell(len(FAULTS))
     for failures in report.failed.values():
         print(*failures, sep="\n", file=sys.stderr)
