@@ -87,10 +87,12 @@ def config(stub: StubUpstream, directory: Path, models: Sequence[Model], **proxy
     )
 
 
-def ask(kuro: Kuro, name: str, auto: bool, gate: Gate | None = None, **fields: Any) -> Heard:
+def ask(
+    kuro: Kuro, name: str, auto: bool, gate: Gate | None = None, led: bool = True, **fields: Any
+) -> Heard:
     """The stream of one call, by name or as `auto`; its usage is asked for, its trace too.
 
-    The `gate` is opened when twenty words have been heard.
+    The `gate` is opened when twenty words have been heard. `auto` is `led` to the model by its rule.
     """
 
     def heard(words: int) -> None:
@@ -103,7 +105,8 @@ def ask(kuro: Kuro, name: str, auto: bool, gate: Gate | None = None, **fields: A
         "stream_options": {"include_usage": True},
         **fields,
     }
-    return listen(kuro, body, {"x-fault": name, "x-kuro-trace": "1"}, heard)
+    headers = {"x-kuro-trace": "1"} | ({"x-fault": name} if led else {})
+    return listen(kuro, body, headers, heard)
 
 
 def tells_the_story(kuro: Kuro, heard: Heard, served_by: str) -> dict[str, Any]:

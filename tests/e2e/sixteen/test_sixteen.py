@@ -269,7 +269,10 @@ def test_13_an_answer_that_ends_for_the_filter_is_an_answer(
 # --- 14 to 16 ---------------------------------------------------------------------------------------
 
 
-@both
+CHOSEN = ("by name", "by a rule of auto", "by its scores")
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
 @pytest.mark.parametrize(
     ("down", "apart", "calls"),
     [
@@ -278,7 +281,7 @@ def test_13_an_answer_that_ends_for_the_filter_is_an_answer(
     ],
 )
 def test_15_a_model_that_was_down_is_used_again_soon_after_it_recovers(
-    stub: StubUpstream, tmp_path: Any, auto: bool, down: float, apart: float, calls: int
+    stub: StubUpstream, tmp_path: Any, chosen: str, down: float, apart: float, calls: int
 ) -> None:
     """20 calls, evenly apart, while it is down for the first so many seconds. SCALED: all times by 1/20."""
     scale = apart / 4.0
@@ -288,10 +291,12 @@ def test_15_a_model_that_was_down_is_used_again_soon_after_it_recovers(
         "open_cap": 15.0 * scale,
         "forget_after": 60.0 * scale,
     }
-    models = pair("recovering")
+    better, worse = pair("recovering")
+    better |= {"capabilities": dict.fromkeys(better["capabilities"], 1.0), "weights": {"quality": 0.9}}
+    models = [better, worse | {"weights": {"quality": 0.6}}]
     stub.script("recovering", fail(503))
     stub.script("recovering-spare", STORIES)
-    with Kuro(config(stub, tmp_path, models, breaker=breaker)) as kuro:
+    with Kuro(config(stub, tmp_path, models, breaker=breaker, stats={"half_life": 120.0 * scale})) as kuro:
         began = time.monotonic()
         hits = since(stub, "recovering")
         recovered, used_again, while_down = 0.0, 0.0, 0
@@ -302,7 +307,7 @@ def test_15_a_model_that_was_down_is_used_again_soon_after_it_recovers(
                 while_down = hits()[0]
                 stub.script("recovering", STORIES)
                 recovered = time.monotonic()
-            heard = ask(kuro, "recovering", auto)
+            heard = ask(kuro, "recovering", chosen != "by name", led="rule" in chosen)
             tells_the_story(kuro, heard, heard.headers["x-kuro-model"])
             if recovered and not used_again and heard.headers["x-kuro-model"] == "recovering":
                 used_again = time.monotonic()
