@@ -80,6 +80,21 @@ def test_a_departure_is_a_failure_and_no_text(expected: str, data: bytes) -> Non
     assert failures[0].kind in (FailureKind.DEPARTED, FailureKind.BAD_RESPONSE)
 
 
+def test_thoughts_before_the_first_new_text_are_held_back() -> None:
+    thinks = event({"reasoning_content": "Hm."})
+    data = thinks + stream("The quick ", "brown") + thinks
+    for expected in ("", "The quick "):
+        text, chunks = run(expected, data)
+        assert expected + text == "The quick brown"
+        assert b"Hm." not in b"".join(chunk.data for chunk in chunks)
+
+
+def test_a_tool_call_may_follow_what_was_sent() -> None:
+    call = event({"tool_calls": [{"index": 0, "id": "t", "function": {"name": "f", "arguments": ""}}]})
+    _, chunks = run("The quick ", stream("The quick ", finish=None) + call)
+    assert any(chunk.tool_call and b"tool_calls" in chunk.data for chunk in chunks)
+
+
 def test_the_white_space_after_a_prefill_is_not_doubled() -> None:
     assert run(" ", stream(" brown", " fox"), lenient=True)[0] == "brown fox"
 

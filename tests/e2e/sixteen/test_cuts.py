@@ -107,6 +107,17 @@ def test_08_a_stream_cut_after_its_last_word_is_only_finished(proxy: Kuro, stub:
     tells_the_story(proxy, ask(proxy, "cut-at-the-end", auto=False), "cut-at-the-end-spare")
 
 
+@both
+def test_08_thoughts_are_not_shown_twice(proxy: Kuro, stub: StubUpstream, auto: bool) -> None:
+    thinking = "First the lighthouse then the cat."
+    stub.script("cut", cut_after(4, ok(STORY, reasoning=thinking)))
+    stub.script("cut-spare", ok(STORY, reasoning=thinking))
+    heard = ask(proxy, "cut", auto)
+    assert (heard.text, heard.done) == (STORY, 1)
+    thoughts = [choice["delta"].get("reasoning_content") for c in heard.chunks for choice in c["choices"]]
+    assert "".join(filter(None, thoughts)) == "First the lighthouse"
+
+
 SPACED = ["One", "  two", "\n\n\tthree ", "four", "\u00a0five", "\r\nsix  "]
 
 
