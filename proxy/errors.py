@@ -74,11 +74,15 @@ class ApiError(KuroError):
         }
 
 
+LONGEST_RETRY = 120.0
+"""Seconds; SDKs wait no longer for a Retry-After, and come back at once instead where they are told to."""
+
+
 def retry_headers(seconds: float) -> tuple[tuple[str, str], ...]:
     """Tells a client to come back: in whole seconds (RFC 9110) and, for SDKs, in milliseconds."""
     seconds = max(seconds, 0.0)
     return (
         ("retry-after", str(max(1, -int(-seconds // 1)))),
         ("retry-after-ms", str(max(1, round(seconds * 1000)))),
-        ("x-should-retry", "true"),
+        ("x-should-retry", "true" if seconds <= LONGEST_RETRY else "false"),
     )

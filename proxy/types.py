@@ -236,9 +236,13 @@ class FailureKind(StrEnum):
     """Not HTTP, not the right type, not JSON, empty, or ended before it was finished."""
     FIRST_TOKEN_TIMEOUT = "first_token_timeout"
     IDLE_TIMEOUT = "idle_timeout"
+    DEPARTED = "departed"
+    """It was to continue another model's broken stream, and said something else."""
     LOCAL_LIMIT = "local_limit"
     """Our own pool, file descriptors or memory."""
     CALLER_LEFT = "caller_left"
+    CUT_SHORT = "cut_short"
+    """Given up on, so that another model could still answer within the caller's own deadline."""
     DEADLINE = "deadline"
     """The caller's own total deadline."""
 

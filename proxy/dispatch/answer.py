@@ -17,6 +17,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from proxy.dispatch.call import CUT, Call, cost
 from proxy.dispatch.lane import Lane, Reply
@@ -50,8 +51,8 @@ class Part(Struct):
     """None: a whole reply."""
 
 
-Resume = Callable[[str], Awaitable[Part | None]]
-"""Text that the caller has seen -> the part that continues it, or None."""
+Resume = Callable[[Part, Failure, str], Awaitable[Part | None]]
+"""(the part that broke, why, text that the caller has seen) -> the part that continues it, or None."""
 
 
 class Answer:
@@ -137,7 +138,7 @@ class Answer:
         self._settled = True
         part, attempt, now = self.part, self.part.attempt, self._clock()
         attempt.duration_ms = (now - part.began) * 1e3
-        attempt.usage = usage = self._usage or self._estimated()
+        attempt.usage = usage = self._used()
         attempt.cost_usd = cost(usage, part.lane.model.price)
         writing = now - part.committed
         speed = usage.completion / writing if self.streams and writing > SHORTEST else None
@@ -186,24 +187,41 @@ class Answer:
             return False
         self.settle()
         self.part.reply.abort()
-        part = await self._resume("".join(self._text))
+        part = await self._resume(self.part, failure, "".join(self._text))
         if part is None:
             return False
-        self.part.attempt.outcome = CUT
+        if self.part.attempt.outcome == "ok":
+            self.part.attempt.outcome = CUT
         self.part = part
         self._usage = None
         self._settled = False
         return True
 
     def _blame(self, failure: Failure) -> None:
-        self.part.attempt.failure = failure.kind
-        self.part.attempt.reason = failure.message
+        attempt = self.part.attempt
+        attempt.failure = failure.kind
+        attempt.reason = failure.message
+        if failure.kind is FailureKind.DEPARTED:
+            attempt.outcome = "failed"  # nothing of it was seen
 
     def _broken(self, failure: Failure) -> bytes:
         verdict = VERDICTS[failure.kind]
         kind = failure.kind.replace("_", " ")
         message = f"{self.part.lane.model.id} broke off ({kind}): {failure.message}"
-        return error_event(ApiError(verdict.status, message, type=verdict.type, code=verdict.code))
+        type, code = verdict.type, verdict.code
+        if verdict.passes:
+            type, code = failure.type or type, failure.code or code
+        return error_event(ApiError(verdict.status, message, type=type, code=code, param=failure.param))
+
+    def _used(self) -> Usage:
+        """The upstream's count, which of a stream that didn't finish is no more than a lower bound."""
+        usage = self._usage
+        if usage is None:
+            return self._estimated()
+        if self.streams and self.finish_reason is None:
+            written = max(usage.completion, self._estimate("".join(self._text)))
+            return replace(usage, completion=written, estimated=True)
+        return usage
 
     def _estimated(self) -> Usage:
         plan = self._call.plan

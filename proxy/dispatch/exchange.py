@@ -24,18 +24,22 @@ ERROR_LIMIT = 64 * 1024
 class Exchange:
     """One request and its answer up to the commit point; holds what must be closed."""
 
-    __slots__ = ("_lane", "_request", "_wrap", "decoder", "reply", "status")
+    __slots__ = ("_request", "_wrap", "decoder", "lane", "reply", "status")
 
     def __init__(
         self, lane: Lane, request: ChatRequest, wrap: Callable[[Decoder], Decoder] | None = None
     ) -> None:
-        self._lane = lane
+        self.lane = lane
         self._request = request
         self._wrap = wrap
         """What the decoder is put into, when the stream continues another."""
         self.reply: Reply | None = None
         self.decoder: Decoder | None = None
         self.status: int | None = None
+
+    def again(self) -> Exchange:
+        """The same request once more."""
+        return Exchange(self.lane, self._request, self._wrap)
 
     @property
     def streams(self) -> bool:
@@ -44,7 +48,7 @@ class Exchange:
 
     async def perform(self, call: Call, fresh: bool) -> Chunk | Failure:
         """The first meaningful chunk, or why there is none. Raises UpstreamError."""
-        lane, request = self._lane, self._request
+        lane, request = self.lane, self._request
         timeouts = lane.model.timeouts if request.stream else lane.patient
         forwarded = call.forward(lane.provider) if call.forward is not None else ()
         encoded = lane.codec.encode(request, lane.model, lane.provider)
@@ -66,7 +70,7 @@ class Exchange:
 
     async def _commit(self, reply: Reply) -> Chunk | Failure:
         """Reads the stream up to the commit point: whatever came before it is relayed with it."""
-        decoder = self._lane.codec.decoder(self._request)
+        decoder = self.lane.codec.decoder(self._request)
         self.decoder = self._wrap(decoder) if self._wrap is not None else decoder
         held: list[Chunk] = []
         while data := await reply.take():

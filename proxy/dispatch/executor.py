@@ -11,7 +11,7 @@ This is the only attempt loop. What comes after the commit point is in `answer.p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from msgspec import Struct
@@ -24,7 +24,7 @@ from proxy.dispatch.call import Call
 from proxy.dispatch.exchange import Exchange
 from proxy.dispatch.lane import Lane
 from proxy.dispatch.policy import RetryPolicy
-from proxy.dispatch.splice import Seam, may_splice, prefilled
+from proxy.dispatch.splice import PREFILL_REFUSED, Seam, may_splice, prefilled
 from proxy.dispatch.walk import Limits, Try, Walk, exhausted, refused
 from proxy.errors import ApiError, UpstreamError
 from proxy.providers.failure import VERDICTS, Effect
@@ -67,12 +67,14 @@ class Executor(Struct, frozen=True):
         self.budget.deposit()
         refusals: dict[str, Refusal] = {}
         while (model := walk.next()) is not None:
+            if walk.failures and call.remaining() <= 0.0:
+                break
             permit = self.breakers.admit(model.id)
             if isinstance(permit, Refusal):
                 refusals[model.id] = permit
                 _skip(call, model, permit)
                 continue
-            part = await self._ask(call, request, walk, model, permit)
+            part = await self._ask(call, walk, permit, Exchange(self.lanes[model.id], request))
             if part is not None:
                 return self._answer(call, request, walk, part)
             if not walk.goes_on(walk.failures[-1][1]):
@@ -91,17 +93,15 @@ class Executor(Struct, frozen=True):
         permit = self.breakers.probe_anyway(least_bad) if least_bad is not None else None
         if least_bad is None or permit is None:
             return None
-        return await self._ask(call, request, walk, self.lanes[least_bad].model, permit)
+        return await self._ask(call, walk, permit, Exchange(self.lanes[least_bad], request))
 
-    async def _ask(
-        self, call: Call, request: ChatRequest, walk: Walk, model: Model, permit: Permit
-    ) -> Part | None:
+    async def _ask(self, call: Call, walk: Walk, permit: Permit, exchange: Exchange) -> Part | None:
         """One model, as often as the walk allows. None: it failed, and the walk knows why."""
-        lane = self.lanes[model.id]
+        lane = exchange.lane
+        model = lane.model
         walk.asked.add(model.id)
         step = Try(model)
         while True:
-            exchange = Exchange(lane, request)
             outcome = await self._attempt(call, exchange, lane, permit, walk.others(), step.fresh)
             if isinstance(outcome, Part):
                 return outcome
@@ -118,6 +118,7 @@ class Executor(Struct, frozen=True):
                 _skip(call, model, readmitted)
                 return None
             permit = readmitted
+            exchange = exchange.again()
 
     async def _attempt(
         self, call: Call, exchange: Exchange, lane: Lane, permit: Permit, others: bool, fresh: bool = False
@@ -134,7 +135,7 @@ class Executor(Struct, frozen=True):
         except UpstreamError as error:
             outcome = error.failure
         except TimeoutError:
-            outcome = _late(call, limit, remaining)
+            outcome = _late(call, exchange, limit, remaining)
         except BaseException:
             # The caller left or the process ends: nothing was learned about the upstream.
             permit.neutral()
@@ -172,35 +173,24 @@ class Executor(Struct, frozen=True):
             resume=resume,
         )
 
-    async def _resume(self, call: Call, request: ChatRequest, walk: Walk, sent: str) -> Part | None:
+    async def _resume(
+        self, call: Call, request: ChatRequest, walk: Walk, broken: Part, failure: Failure, sent: str
+    ) -> Part | None:
         """The next model of the plan that continues a stream whose text so far the caller has seen."""
-        while (model := walk.next()) is not None:
-            walk.asked.add(model.id)
-            lane = self.lanes[model.id]
-            part = await self._prefilled(call, request, lane, sent)
-            if part is None:
-                exchange = Exchange(lane, request, lambda decoder: Seam(decoder, sent))
-                part = await self._once(call, exchange, lane)
-            if part is not None:
-                return part
-        return None
-
-    async def _prefilled(self, call: Call, request: ChatRequest, lane: Lane, sent: str) -> Part | None:
-        asked = prefilled(request, lane.model, sent)
-        if asked is None:
-            return None
-        exchange = Exchange(lane, asked[0], lambda decoder: Seam(decoder, asked[1], lenient=True))
-        return await self._once(call, exchange, lane)
-
-    async def _once(self, call: Call, exchange: Exchange, lane: Lane) -> Part | None:
-        permit = self.breakers.admit(lane.model.id)
-        if isinstance(permit, Refusal):
-            _skip(call, lane.model, permit)
-            return None
-        outcome = await self._attempt(call, exchange, lane, permit, others=False)
-        if isinstance(outcome, Part):
-            return outcome
-        self._settle(lane, permit, outcome)
+        goes_on = walk.broke(broken.lane.model, failure)
+        while goes_on and (model := walk.next()) is not None:
+            for exchange in _continuations(self.lanes[model.id], request, sent):
+                permit = self.breakers.admit(model.id)
+                if isinstance(permit, Refusal):
+                    _skip(call, model, permit)
+                    break
+                part = await self._ask(call, walk, permit, exchange)
+                if part is not None:
+                    return part
+                refusal = walk.failures[-1][1]
+                goes_on = walk.goes_on(refusal)
+                if refusal.kind not in PREFILL_REFUSED:
+                    break
         return None
 
     def _settle(self, lane: Lane, permit: Permit, failure: Failure) -> None:
@@ -226,23 +216,37 @@ class Executor(Struct, frozen=True):
         )
 
 
+def _continuations(lane: Lane, request: ChatRequest, sent: str) -> Iterator[Exchange]:
+    """How this model may be asked to continue: by prefill where it takes one, then from the start."""
+    asked = prefilled(request, lane.model, sent)
+    if asked is not None:
+        yield Exchange(lane, asked[0], lambda decoder: Seam(decoder, asked[1], lenient=True))
+    yield Exchange(lane, request, lambda decoder: Seam(decoder, sent))
+
+
 def _patience(remaining: float, streams: bool, lane: Lane, others: bool) -> float:
     """Seconds until this attempt must have committed, of those that the call has left.
 
     A stream has to begin within `first_token`. A whole reply gives no sign of life before it is done, so
     it may use half of what is left of the deadline while somebody else could still serve, else all.
     """
-    if streams:
-        return min(lane.model.timeouts.first_token, remaining)
-    limit = min(lane.model.timeouts.total, remaining)
-    return limit / 2 if others else limit
+    limit = min(_own_limit(lane, streams), remaining)
+    return limit / 2 if others and not streams else limit
 
 
-def _late(call: Call, limit: float, remaining: float) -> Failure:
+def _own_limit(lane: Lane, streams: bool) -> float:
+    """Seconds that the model has until its commit point, whatever the call has left."""
+    return lane.model.timeouts.first_token if streams else lane.model.timeouts.total
+
+
+def _late(call: Call, exchange: Exchange, limit: float, remaining: float) -> Failure:
+    """Whose limit has passed. Nothing is learned about a model from a caller's impatience."""
     # Told by what the limit was made of: timers may fire a millisecond before the clock agrees.
-    if call.impatient and limit == remaining:
+    if not call.impatient or remaining >= _own_limit(exchange.lane, exchange.streams):
+        return silent(FailureKind.FIRST_TOKEN_TIMEOUT, limit)
+    if limit == remaining:
         return Failure(FailureKind.DEADLINE, "the deadline that the caller set has passed")
-    return silent(FailureKind.FIRST_TOKEN_TIMEOUT, limit)
+    return silent(FailureKind.CUT_SHORT, limit)
 
 
 def _skip(call: Call, model: Model, refusal: Refusal) -> None:

@@ -9,6 +9,8 @@ Either way a `Seam` compares what comes with what is expected to come again, whi
     prefill     expects " " again, for upstreams refuse a prefill that ends in white space
     restart     expects "The quick brown " again
     departs     one failure, and the end: no text is ever invented or doubled
+
+What a continuation thinks before its first new text is held back as well: the caller has seen thoughts.
 """
 
 from __future__ import annotations
@@ -22,17 +24,23 @@ from proxy.providers.base import Decoder
 from proxy.types import ChatRequest, Chunk, Failure, FailureKind, Model, Need
 from proxy.wire import sse
 
-DEPARTED = "splice_departed"
-"""The code of the failure when a continuation is not one."""
+_UNSPLICEABLE = ("logprobs", "audio")
+"""Fields whose streams are never spliced: probabilities and sound have no seam."""
 
-_UNSPLICEABLE = ("tools", "functions", "logprobs", "response_format")
-"""Fields whose streams are never spliced: calls, structures and probabilities have no seam."""
+PREFILL_REFUSED = frozenset({FailureKind.BAD_REQUEST, FailureKind.UNSUPPORTED})
+"""After one of these a prefilled model is asked again from the start: its objection was to the prefill."""
 
 
 def may_splice(request: ChatRequest) -> bool:
-    """Whether this request's stream may be continued at all."""
+    """Whether this request's stream may be continued, as long as it is text: a tool call never is."""
     fields = request.fields
-    return (fields.get("n") or 1) == 1 and not any(fields.get(name) for name in _UNSPLICEABLE)
+    if (fields.get("n") or 1) != 1 or any(fields.get(name) for name in _UNSPLICEABLE):
+        return False
+    return not _structured(fields.get("response_format"))
+
+
+def _structured(response_format: Any) -> bool:
+    return bool(response_format) and response_format != {"type": "text"}
 
 
 def prefilled(request: ChatRequest, model: Model, sent: str) -> tuple[ChatRequest, str] | None:
@@ -50,13 +58,14 @@ def prefilled(request: ChatRequest, model: Model, sent: str) -> tuple[ChatReques
 class Seam:
     """A decoder that holds back what the caller has seen already."""
 
-    __slots__ = ("_decoder", "_expected", "_lenient", "_reader", "_said")
+    __slots__ = ("_decoder", "_expected", "_lenient", "_passed", "_reader", "_said")
 
     def __init__(self, decoder: Decoder, expected: str, lenient: bool = False) -> None:
         self._decoder = decoder
         self._expected = expected
         self._lenient = lenient
         """White space after a prefill may be missing: then it simply isn't held back."""
+        self._passed = False
         self._said = ""
         self._reader = sse.Reader()
 
@@ -66,14 +75,14 @@ class Seam:
             block = self._reader.feed(data)
         except UpstreamError as error:
             return Chunk(failure=error.failure)
-        if not self._expected:
+        if self._passed:
             return self._decoder.feed(block) if block else Chunk()
         return self._seamed([self._decoder.feed(event.raw) for event in sse.events(block)])
 
     def close(self) -> Chunk:
         """The end; before the seam was reached, a failure."""
         last = self._seamed([self._decoder.feed(self._reader.close()), self._decoder.close()])
-        if self._expected and last.failure is None:
+        if self._expected and not self._passed and last.failure is None:
             last.failure = _departed()
         return last
 
@@ -81,23 +90,24 @@ class Seam:
         """The chunks as one, without what was expected."""
         total = Chunk()
         for chunk in chunks:
-            _add(total, self._held_back(chunk) if self._expected else chunk)
+            _add(total, chunk if self._passed else self._held_back(chunk))
             if total.failure is not None:
                 break
         return total
 
     def _held_back(self, chunk: Chunk) -> Chunk:
         said = self._said + chunk.text
+        ends = chunk.tool_call or chunk.finish_reason is not None
         if self._lenient and said and not said[0].isspace():
-            self._expected = ""
+            self._passed = True
             return chunk
-        if said.startswith(self._expected):
+        if said.startswith(self._expected) and (chunk.text or ends):
+            self._passed = True
             new = said[len(self._expected) :]
-            self._expected = ""
-            chunk.data = _rewritten(chunk.data, new)
-            chunk.text = new
+            if chunk.text != new:
+                chunk.data, chunk.text = _rewritten(chunk.data, new), new
             return chunk
-        if not self._expected.startswith(said) or chunk.tool_call or chunk.finish_reason is not None:
+        if not self._expected.startswith(said) or ends:
             return Chunk(failure=chunk.failure or _departed())
         self._said = said
         chunk.data, chunk.text = b"", ""
@@ -132,6 +142,4 @@ def _rewritten(data: bytes, text: str) -> bytes:
 
 
 def _departed() -> Failure:
-    return Failure(
-        FailureKind.BAD_RESPONSE, "the continuation departs from what was sent already", code=DEPARTED
-    )
+    return Failure(FailureKind.DEPARTED, "the continuation departs from what was sent already")

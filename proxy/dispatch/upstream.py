@@ -16,6 +16,9 @@ from proxy.types import Timeouts, UpstreamRequest
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
+SLACK = 0.2
+"""Seconds beyond the time to first token that a head may take: both limits are kept by coarse tickers, and
+the caller's, which knows what it was for, must pass first."""
 _STARTS_LIMIT = 256
 """Heads that are remembered."""
 
@@ -65,7 +68,8 @@ class Upstream:
         caller's to keep. `headers` are appended. `fresh` demands a new connection. Raises UpstreamError.
         """
         idle = timeouts.idle
-        waits = Waits(timeouts.connect, timeouts.connect, idle, max(timeouts.first_token, idle), idle)
+        head = max(timeouts.first_token, idle) + SLACK
+        waits = Waits(timeouts.connect, timeouts.connect, idle, head, idle)
         target = self._target(request.path)
         return Reply(await self._wire.post(target, request.headers, headers, request.body, waits, fresh))
 

@@ -93,10 +93,7 @@ class Walk:
 
     def failed(self, model: Model, failure: Failure, limits: Limits) -> Try | None:
         """The same model again, when the verdict, the budgets and the deadline allow it."""
-        self.failures.append((model, failure))
-        verdict = VERDICTS[failure.kind]
-        if verdict.next is Next.LARGER:
-            self._larger_than = max(self._larger_than, model.context_window)
+        verdict = self._note(model, failure)
         if verdict.retry is Retry.NO or (model.id, verdict.retry) in self._retried:
             return None
         if verdict.retry is Retry.FREE:
@@ -110,6 +107,11 @@ class Walk:
         self._retries += 1
         return Try(model, wait=wait)
 
+    def broke(self, model: Model, failure: Failure) -> bool:
+        """A stream broke after the commit point; whether another model may continue it."""
+        self._note(model, failure)
+        return self.goes_on(failure)
+
     def goes_on(self, failure: Failure) -> bool:
         """Whether another model may be asked after this failure."""
         if failure.kind is FailureKind.CONTENT_FILTER and self._content_filter_fallback:
@@ -121,6 +123,13 @@ class Walk:
         if not self._larger_than:
             return self._at < len(self._plan)
         return any(self._models[m].context_window > self._larger_than for m in self._plan[self._at :])
+
+    def _note(self, model: Model, failure: Failure) -> Verdict:
+        self.failures.append((model, failure))
+        verdict = VERDICTS[failure.kind]
+        if verdict.next is Next.LARGER:
+            self._larger_than = max(self._larger_than, model.context_window)
+        return verdict
 
     def _wait(self, verdict: Verdict, failure: Failure, limits: Limits) -> float | None:
         """Seconds before the same model is asked again; None: it isn't."""
@@ -139,6 +148,7 @@ class Walk:
 USEFULNESS: tuple[FailureKind, ...] = (
     FailureKind.CALLER_LEFT,
     FailureKind.DEADLINE,
+    FailureKind.CUT_SHORT,
     FailureKind.BAD_REQUEST,
     FailureKind.UNSUPPORTED,
     FailureKind.CONTENT_FILTER,
@@ -151,6 +161,7 @@ USEFULNESS: tuple[FailureKind, ...] = (
     FailureKind.FIRST_TOKEN_TIMEOUT,
     FailureKind.IDLE_TIMEOUT,
     FailureKind.BAD_RESPONSE,
+    FailureKind.DEPARTED,
     FailureKind.DISCONNECTED,
     FailureKind.STALE_CONNECTION,
     FailureKind.CONNECT_TIMEOUT,

@@ -141,10 +141,16 @@ VERDICTS: dict[FailureKind, Verdict] = {
     FailureKind.IDLE_TIMEOUT: Verdict(
         Retry.NO, Next.YES, Effect.FAILURE, 504, _BAD_GATEWAY, "upstream_timeout"
     ),
+    FailureKind.DEPARTED: Verdict(
+        Retry.NO, Next.YES, Effect.NEUTRAL, 502, _BAD_GATEWAY, "bad_upstream_response"
+    ),
     FailureKind.LOCAL_LIMIT: Verdict(
         Retry.NO, Next.YES, Effect.NEUTRAL, 503, "server_error", "proxy_overloaded", again=True
     ),
     FailureKind.CALLER_LEFT: Verdict(Retry.NO, Next.NO, Effect.NEUTRAL, 499, "caller_left", "caller_left"),
+    FailureKind.CUT_SHORT: Verdict(
+        Retry.NO, Next.YES, Effect.NEUTRAL, 504, "timeout_error", "request_timeout"
+    ),
     FailureKind.DEADLINE: Verdict(Retry.NO, Next.NO, Effect.NEUTRAL, 504, "timeout_error", "request_timeout"),
 }
 """Every kind has a row (a test holds this)."""

@@ -48,7 +48,7 @@ class ChatRoute:
         except ApiError as error:
             leaving.stop()
             call.close("refused", error.status, error.code)
-            await refuse(send, error, head)
+            await refuse(send, error, head + _attempted(call))
         except CallerLeftError:
             call.close("caller_left", 499)
         except asyncio.CancelledError:
@@ -80,10 +80,10 @@ async def _relay(call: Call, answer: Answer, traced: bool, head: Head, leaving: 
             head += _described(call, answer)
             head += _STREAM_HEAD
             await send({"type": "http.response.start", "status": 200, "headers": head})
+            told = None
             async for data in answer.events():
-                if traced:
-                    data = reply.with_trace_event(data, trace(call))
-                    traced = False
+                if traced and answer.part is not told:  # at the start, and at each seam
+                    data, told = reply.with_trace_event(data, trace(call)), answer.part
                 await send({"type": "http.response.body", "body": data, "more_body": True})
             leaving.stop()
             await send({"type": "http.response.body", "body": b""})
@@ -162,6 +162,19 @@ def _of_route(intent: str | None, route: str) -> Head:
     return [
         (b"x-kuro-intent", (intent or "none").encode("latin-1", "replace")),
         (b"x-kuro-route", route.encode("latin-1", "replace")),
+    ]
+
+
+def _attempted(call: Call) -> Head:
+    """Beside an error: what was decided and who was asked. Nothing before there was a plan."""
+    record, plan = call.record, call.plan
+    if plan is None:
+        return []
+    tried = [attempt.model for attempt in record.attempts if attempt.outcome in _TRIED]
+    return [
+        *_of_route(record.intent, record.route),
+        (b"x-kuro-attempts", b"%d" % len(tried)),
+        (b"x-kuro-fallback", b"true" if tried and tried[-1] != plan.models[0] else b"false"),
     ]
 
 

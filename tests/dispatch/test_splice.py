@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.dispatch.splice import DEPARTED, Seam, may_splice, prefilled
+from proxy.dispatch.splice import Seam, may_splice, prefilled
 from proxy.providers import CODECS
-from proxy.types import ChatRequest, Chunk, Model, Need
+from proxy.types import ChatRequest, Chunk, FailureKind, Model, Need
 
 SAID = "The quick brown fox jumps over the lazy dog."
 
@@ -77,7 +77,22 @@ def test_a_departure_is_a_failure_and_no_text(expected: str, data: bytes) -> Non
     text, chunks = run(expected, data)
     assert text == ""
     failures = [chunk.failure for chunk in chunks if chunk.failure]
-    assert failures[0].code in (DEPARTED, None)
+    assert failures[0].kind in (FailureKind.DEPARTED, FailureKind.BAD_RESPONSE)
+
+
+def test_thoughts_before_the_first_new_text_are_held_back() -> None:
+    thinks = event({"reasoning_content": "Hm."})
+    data = thinks + stream("The quick ", "brown") + thinks
+    for expected in ("", "The quick "):
+        text, chunks = run(expected, data)
+        assert expected + text == "The quick brown"
+        assert b"Hm." not in b"".join(chunk.data for chunk in chunks)
+
+
+def test_a_tool_call_may_follow_what_was_sent() -> None:
+    call = event({"tool_calls": [{"index": 0, "id": "t", "function": {"name": "f", "arguments": ""}}]})
+    _, chunks = run("The quick ", stream("The quick ", finish=None) + call)
+    assert any(chunk.tool_call and b"tool_calls" in chunk.data for chunk in chunks)
 
 
 def test_the_white_space_after_a_prefill_is_not_doubled() -> None:
@@ -109,11 +124,12 @@ def test_no_prefill_for_models_that_do_not_support_it() -> None:
         ({}, True),
         ({"n": 1}, True),
         ({"n": 2}, False),
-        ({"tools": [{"type": "function"}]}, False),
-        ({"tools": []}, True),
+        ({"tools": [{"type": "function"}]}, True),
         ({"logprobs": True}, False),
         ({"logprobs": False}, True),
         ({"response_format": {"type": "json_object"}}, False),
+        ({"response_format": {"type": "text"}}, True),
+        ({"audio": {"voice": "alloy"}}, False),
     ],
     ids=str,
 )

@@ -210,3 +210,24 @@ def test_when_every_model_asked_for_patience() -> None:
     error = refused(7.5, {"small": "throttled", "large": "throttled"})
     assert (error.status, error.code) == (429, "rate_limit_exceeded")
     assert dict(error.headers)["retry-after"] == "8"
+
+
+@pytest.mark.parametrize(
+    ("kind", "continues"),
+    [
+        (K.BAD_RESPONSE, [OTHER, LARGE]),
+        (K.IDLE_TIMEOUT, [OTHER, LARGE]),
+        (K.DEPARTED, [OTHER, LARGE]),
+        (K.CONTEXT_LENGTH, [LARGE]),
+        (K.CONTENT_FILTER, []),
+    ],
+    ids=str,
+)
+def test_who_may_continue_a_stream_that_broke(kind: FailureKind, continues: list[Model]) -> None:
+    w = walk(SMALL, OTHER, LARGE)
+    ask(w)
+    found = []
+    if w.broke(SMALL, Failure(kind)):
+        while (model := w.next()) is not None:
+            found.append(model)
+    assert found == continues

@@ -9,6 +9,8 @@ import pytest
 from tests.e2e.kuro import Kuro, model, write_config
 from tests.stub import StubUpstream
 
+pytest.register_assert_rewrite("tests.e2e.heard", "tests.e2e.sixteen.faults")
+
 
 @pytest.fixture(scope="module")
 def stub() -> Iterator[StubUpstream]:

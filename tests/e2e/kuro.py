@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 20.0
 """Seconds for a process to start or end on a busy machine."""
 
+ADMIN = "sk-admin-of-the-tests"
 Model = dict[str, Any]
 
 
@@ -157,6 +158,29 @@ class Kuro:
     def record(self, request_id: str) -> dict[str, Any]:
         """The log line of one call."""
         return self.wait_line(lambda line: line.get("request_id") == request_id and "attempts" in line)
+
+    def lines(self, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        """The wanted log lines so far."""
+        with self._changed:
+            return [line for line in self._lines if wanted(line)]
+
+    def admin(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """GET from the admin API, or POST when there is a body; the answer decoded."""
+        named = {"x-admin-key": ADMIN, "content-type": "application/json"}
+        method, raw = ("GET", None) if body is None else ("POST", json.dumps(body))
+        status, _, answer = self.request(method, f"/admin/v1{path}", raw, named)
+        assert status == 200, answer
+        return json.loads(answer)
+
+    def circuit(self, name: str) -> dict[str, Any]:
+        """The circuit of a model as the admin API shows it; one that was never asked has none."""
+        found: dict[str, Any] = self.admin(f"/models/{name}")["circuit"] or {"state": "closed", "failures": 0}
+        return found
+
+    def reset(self, *names: str) -> None:
+        """Closes the circuits and gates of these models, all when none is named."""
+        for name in names or [entry["id"] for entry in self.admin("/models")["data"]]:
+            self.admin(f"/models/{name}/circuit", {"action": "reset"})
 
     def _find(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
         return next((line for line in self._lines if wanted(line)), None)
