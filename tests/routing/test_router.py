@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from proxy.errors import ApiError
 from proxy.routing import judge
 from proxy.routing.policy import CachePolicy, Condition, JudgePolicy, RoutingPolicy, Rule, Step, StickyPolicy
-from proxy.routing.router import Router, new_memory
+from proxy.routing.router import GLANCE, Router, new_memory
 from proxy.routing.scoring import Observed
 from proxy.types import ChatRequest, Classification, Features, Model, Need, Price, Priors, RoutePlan
 from proxy.wire.chat import parse
@@ -168,6 +168,29 @@ def test_observations_change_the_plan() -> None:
         success, ttft, speed, evidence = 0.1, 30.0, 5.0, 100.0
 
     router = house(view=lambda model: Seen() if model == "groq/small" else None)
+    assert planned(router, ask("auto:fast")).models[0] == "or/plain"
+
+
+def test_what_is_observed_later_is_looked_at_soon() -> None:
+    class Seen:
+        success, ttft, speed, evidence = 0.1, 30.0, 5.0, 100.0
+
+    now, seen = [0.0], dict[str, Observed]()
+    policy = RoutingPolicy(cache=CachePolicy(size=0))
+    memory = new_memory(policy, lambda: now[0])
+    router = Router(
+        policy,
+        MODELS,
+        (),
+        lambda _: Classification((("code", 1.0),)),
+        memory,
+        lambda _: frozenset(),
+        seen.get,
+    )
+    assert planned(router, ask("auto:fast")).models[0] == "groq/small"
+    seen["groq/small"] = Seen()
+    assert planned(router, ask("auto:fast")).models[0] == "groq/small"
+    now[0] += GLANCE
     assert planned(router, ask("auto:fast")).models[0] == "or/plain"
 
 

@@ -18,6 +18,7 @@ from proxy.routing.scoring import (
     TERMS,
     TYPICAL_COMPLETION,
     UNSAID,
+    Scorer,
     candidates,
     explain,
     rank,
@@ -263,6 +264,17 @@ def test_explain_gives_the_ranking_with_its_terms() -> None:
     assert all(tuple(s.terms) == TERMS for s in scored)
 
 
+def test_a_scorer_ranks_one_request_after_another_as_if_each_were_the_first() -> None:
+    pool = candidates(ORDINARY)
+    seen = standing(pool, lambda _: None)
+    scorer = Scorer(pool, PROFILES["balanced"], seen)
+    short, long = Features("ask", prompt_tokens=9), Features("ask", prompt_tokens=90_000)
+    for features, ask in [(short, EASY), (long, HARD), (short, HARD), (short, EASY)]:
+        ranking = scorer.rank(features, ask)
+        assert ranking == rank(pool, features, ask, PROFILES["balanced"], seen)
+        assert list(ranking.values()) == sorted(ranking.values(), reverse=True)
+
+
 def test_every_term_has_a_weight_of_its_name() -> None:
     assert set(TERMS) == set(Weights.__struct_fields__)
 
@@ -285,6 +297,20 @@ def test_every_term_is_within_0_and_1(
     wanted = model(quality=quality, latency=latency, price=price, code=fitness)
     (found,) = terms([wanted], features, classified(difficulty=difficulty), seen).values()
     assert all(-1e-9 <= value <= 1.0 + 1e-9 for value in found.values())
+
+
+@given(weights=WEIGHTS, difficulty=SHARES, confidence=SHARES, price=PRICES, seen=SEEN,
+       prompt=st.integers(0, 10**6))  # fmt: skip
+def test_a_total_is_the_weighted_sum_of_its_terms(
+    weights: Weights, difficulty: float, confidence: float, price: Price | None, seen: Seen | None,
+    prompt: int,
+) -> None:  # fmt: skip
+    pool = candidates([*ORDINARY, model("priced", price=price)])
+    ask = classified(("code", confidence), ("chat", 1.0 - confidence), difficulty=difficulty)
+    features = Features("ask", prompt_tokens=prompt)
+    for one in explain(pool, features, ask, weights, standing(pool, lambda _: seen)):
+        parts = {term: value * getattr(weights, term) for term, value in one.terms.items()}
+        assert one.total == pytest.approx(sum(parts.values()) - 2 * parts["cost"], abs=1e-9)
 
 
 @given(weights=WEIGHTS, low=SHARES, high=SHARES, which=st.sampled_from(["quality", "latency", "code"]))
