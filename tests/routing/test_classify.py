@@ -352,8 +352,10 @@ def test_evidence_weighs_as_much_as_where_it_stood() -> None:
     book = Classifier(lexicon({"hit": {"patterns": [{"re": "code", "weight": 2}]}}))
     bulk = [f"Sentence number {number} says nothing at all of any interest." for number in range(60)]
     first, inner = ["A code.", *bulk], [*bulk[:30], "A code.", *bulk[30:]]
-    edge, middle = (book.classify(Features(ask=" ".join(lines))) for lines in (first, inner))
+    both = [*inner, "A code."]
+    edge, middle, ends = (book.classify(Features(ask=" ".join(lines))) for lines in (first, inner, both))
     assert dict(edge.intents)["hit"] > dict(middle.intents)["hit"]
+    assert edge == ends
 
 
 def test_every_problem_of_a_lexicon_is_named_at_once() -> None:
