@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -153,6 +155,28 @@ def test_08_a_text_that_departs_from_what_was_sent_is_one_honest_error(
     record = proxy.record(heard.request_id)
     assert record["outcome"] == "aborted"
     assert proxy.circuit("departing-spare")["failures"] == 0, "other words are no failure of a model"
+
+
+def test_08_a_continuation_that_departs_late_is_booked_as_wasted(proxy: Kuro, stub: StubUpstream) -> None:
+    gate = Gate()
+    stub.script("departing", cut_after(41, ok(STORY)))
+    stub.script("departing-spare", gated(gate, ok(DEPARTURES["another word"]), at=3))
+    heard: list[Heard] = []
+    asking = threading.Thread(target=lambda: heard.append(ask(proxy, "departing", False)))
+    asking.start()
+    gate.block(1)
+    while not proxy.circuit("departing-spare")["window_results"]:
+        time.sleep(0.01)  # until it has committed, on words that were held back
+    gate.release()
+    asking.join()
+    assert (heard[0].done, len(heard[0].errors)) == (0, 1)
+    record = proxy.record(heard[0].request_id)
+    first, second = record["attempts"]
+    assert (first["outcome"], second["outcome"], second["failure"]) == ("cut", "failed", "departed")
+    assert record["cost_usd"] == pytest.approx(first["cost_usd"])
+    assert record["wasted_usd"] == pytest.approx(second["cost_usd"])
+    assert second["cost_usd"] > 0.0
+    assert proxy.circuit("departing-spare")["window_failures"] == 0
 
 
 SEAMLESS = {
