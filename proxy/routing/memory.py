@@ -158,15 +158,19 @@ def conversation(session: str, profile: str) -> str:
 def digest(request: ChatRequest, *beside: object) -> bytes:
     """Stands for all of a request that `extract` reads, and for what its decision depends on `beside` it.
 
-    Requests with equal digests have equal features. b"" for one that isn't worth remembering.
+    Case and white space don't count, as they hardly do for the decision: requests with equal digests have
+    equal features but for the spelling of their asks, and are within a factor of two as long. b"" for one
+    that isn't worth remembering.
     """
     if len(request.body) > REMEMBERED:
         return b""
     try:
-        read = _encode((request.messages, [*map(request.fields.get, READS)], beside))
+        read = _encode((request.messages, [*map(request.fields.get, READS)]))
     except (TypeError, ValueError, OverflowError, RecursionError):
         return b""
-    return blake2b(read, digest_size=16).digest()
+    plain = read.decode().casefold().replace(" ", "").replace("\\n", "").replace("\\t", "")
+    size = len(read).bit_length()
+    return blake2b(_encode((plain, size, beside)), digest_size=16).digest()
 
 
 _encode = msgspec.json.Encoder().encode
