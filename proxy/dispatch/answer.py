@@ -140,11 +140,11 @@ class Answer:
         self._call.close("aborted" if self.part.attempt.failure else "ok", 200)
         await self.part.reply.close()
 
-    def abandon(self, outcome: str, status: int) -> None:
+    def abandon(self, outcome: str, status: int, code: str | None = None) -> None:
         """The relay was cut short on our side: as `close`, without waiting."""
         self.part.reply.abort()
         self.settle()
-        self._call.close(outcome, status)
+        self._call.close(outcome, status, code)
 
     async def _next(self) -> Chunk:
         """What the next read brings; the end and every failure are chunks, too."""

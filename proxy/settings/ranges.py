@@ -46,6 +46,7 @@ RANGES: Ranges = {
     (LimitPolicy, "max_body_bytes"): _COUNT,
     (LimitPolicy, "body_timeout"): _POSITIVE,
     (LimitPolicy, "max_in_flight"): _COUNT,
+    (LimitPolicy, "queue_timeout"): _POSITIVE,
     (BreakerPolicy, "consecutive_failures"): _COUNT,
     (BreakerPolicy, "failure_ratio"): Range(0, 1, above=True),
     (BreakerPolicy, "min_results"): _COUNT,
