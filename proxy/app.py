@@ -44,6 +44,7 @@ from proxy.server.admission import Admission
 from proxy.server.asgi import Front
 from proxy.server.auth import Keyring, admin_keyring, check_listen
 from proxy.server.chat import ChatRoute
+from proxy.server.descriptors import callers_share, raise_limit
 from proxy.server.serving import Server
 from proxy.server.site import create_site
 from proxy.server.state import Services
@@ -185,6 +186,7 @@ def serve(
     policy = settings.server
     host = host or policy.host
     check_listen(host, settings.access)
+    raise_limit()
     listening = _listen(host, policy.port if port is None else port)
     settings, source = _with_admin_key(settings, source)
     logs.configure(settings.log, log_level)
@@ -329,6 +331,12 @@ def _announce(settings: Settings, listening: socket.socket) -> None:
     )
     for warning in settings.warnings:
         logger.warning("%s", warning)
+    if callers_share() < settings.limits.max_in_flight:
+        logger.warning(
+            "descriptors allow %d callers at once, fewer than limits.max_in_flight, %d: raise `ulimit -n`",
+            callers_share(),
+            settings.limits.max_in_flight,
+        )
     if settings.simulated:
         logger.warning(
             "No provider has a key: answers are SIMULATED. Set GROQ_API_KEY or another, see `kuro check`."

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from proxy.errors import ApiError, retry_headers
 from proxy.gateway import Call
@@ -57,6 +57,10 @@ class Admission:
         self._lines: dict[str, deque[Turn]] = {}
         """By key, none of them empty, in the order in which the keys have their turns."""
         self._ticking = False
+        self.connections: Collection[object] = ()
+        """Of callers, with or without a call."""
+        self.max_connections = 0
+        """Beyond so many there may be no descriptor left for upstreams. Set where `connections` is."""
         self.in_flight = 0
         self.waiting = 0
         self.refused = 0
@@ -74,9 +78,11 @@ class Admission:
         self.closed = True
 
     def check(self, open_calls: int) -> None:
-        """Whether a call is worth reading at all. Raises ApiError when there is no room for its body."""
+        """Whether a call is worth reading at all. Raises ApiError when its body or connection is too much."""
         if open_calls > self._limit + self._room and not self.closed:
             raise self._overloaded()
+        if len(self.connections) > self.max_connections:
+            raise self._overloaded(("connection", "close"))
 
     def enter(self) -> bool:
         """Takes a free place; False when there is none. While somebody waits there is none."""
@@ -185,14 +191,14 @@ class Admission:
         if self.waiting:
             self._wake()
 
-    def _overloaded(self) -> ApiError:
+    def _overloaded(self, *headers: tuple[str, str]) -> ApiError:
         self.refused += 1
         return ApiError(
             503,
             "This proxy serves as many calls as it can, and no more may wait.",
             type="server_error",
             code="proxy_overloaded",
-            headers=retry_headers(PATIENCE),
+            headers=(*retry_headers(PATIENCE), *headers),
         )
 
 

@@ -14,12 +14,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sys
+from functools import partial
 from multiprocessing.connection import Connection
 from types import FrameType
+from typing import Any
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
+from proxy.server.acceptor import Acceptor
 from proxy.server.admission import Admission
+from proxy.server.descriptors import callers_share
 
 logger = logging.getLogger("kuro")
 
@@ -27,6 +33,11 @@ TICK = 0.05
 """Seconds between two looks at what is still open."""
 BACKSTOP = 3
 """Seconds that callers get to take the last bytes, and uvicorn to close what they left open."""
+
+SURPLUS = 8
+"""Connections beyond those that can be served: for as long as it takes to tell them so."""
+RESTS = 5
+"""Ticks of 0.1 s after which a connection that still does nothing is closed, when descriptors run short."""
 
 READY, DRAIN, HURRY = b"ready", b"drain", b"hurry"
 """What a worker says to its parent, and what it is told by it."""
@@ -45,9 +56,13 @@ class Server(uvicorn.Server):
         config.timeout_graceful_shutdown = BACKSTOP
         super().__init__(config)
         self._admission = admission
+        admission.connections = self.server_state.connections
+        admission.max_connections = callers_share()
         self._patience = patience
         self._link = link
         self._hurried = False
+        self._resting: set[Any] = set()
+        """Connections that did nothing when they were last looked at."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal. Uvicorn's own skips the flush on the second, and raises all of them again at the end."""
@@ -66,11 +81,31 @@ class Server(uvicorn.Server):
         self.drain()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's; then the parent is told, and listened to."""
-        await super().startup(sockets)
+        """As uvicorn's, with our own acceptor; then the parent is told, and listened to."""
+        config, state = self.config, self.server_state
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        kind: Any = config.http_protocol_class
+        protocol = partial(kind, config, state, self.lifespan.state)
+        limit = self._admission.max_connections + SURPLUS
+        servers: Any = [Acceptor(each, protocol, state.connections, limit) for each in sockets or ()]
+        self.servers = servers
+        self.started = True
         if self._link is not None:
             self._link.send(READY)
             asyncio.get_running_loop().add_reader(self._link.fileno(), self._told)
+
+    async def on_tick(self, counter: int) -> bool:
+        """As uvicorn's, ten times a second. When descriptors run short, idle connections are closed."""
+        if counter % RESTS == 0:
+            connections: set[Any] = self.server_state.connections
+            short = len(connections) >= self._admission.max_connections
+            resting = {each for each in connections if _rests(each)} if short else set()
+            for connection in resting & self._resting:
+                connection.shutdown()
+            self._resting = resting
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Lets open calls finish, ends the rest, then as uvicorn's. The socket is kept open until then."""
@@ -100,3 +135,8 @@ class Server(uvicorn.Server):
         if word == HURRY:
             self.hurry()
         self.drain()
+
+
+def _rests(connection: Any) -> bool:
+    """No request is being answered, and none is complete."""
+    return connection.cycle is None or connection.cycle.response_complete
