@@ -13,6 +13,9 @@ run: .venv/.app  ## serve on http://127.0.0.1:8080, in the foreground
 test: .venv/.dev .cache/aimock  ## run the tests
 	$(BIN)/pytest -n auto
 
+slow: .venv/.dev  ## the tests that take their time: load, dead collectors, low limits
+	$(BIN)/pytest -n 2 -m slow
+
 check: .venv/.dev lint test  ## what CI runs: format, ruff, mypy, tests
 
 lint: .venv/.dev  ## format check, ruff, mypy --strict
@@ -70,4 +73,4 @@ clean:  ## remove what the other targets made
 	  npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix $@ $(AIMOCK); \
 	fi
 
-.PHONY: help run test check lint format sixteen sixteen-full bench bench-peers wheel lock clean
+.PHONY: help run test slow check lint format sixteen sixteen-full bench bench-peers wheel lock clean

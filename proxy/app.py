@@ -7,6 +7,7 @@ Settings --build--> House (router, executor)   made anew for each configuration
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import signal
@@ -16,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from multiprocessing.connection import Connection
 from random import random
 from typing import Any
 
@@ -31,6 +33,7 @@ from proxy.dispatch.lane import Lane, Upstream, lane
 from proxy.dispatch.simulated import SimulatedUpstream
 from proxy.dispatch.stats import Stats
 from proxy.dispatch.transport import open_upstream
+from proxy.errors import ConfigError
 from proxy.gateway import Gateway, House
 from proxy.providers import CODECS
 from proxy.routing.classify import Classifier
@@ -39,12 +42,16 @@ from proxy.routing.features import prompt_tokens
 from proxy.routing.policy import StreamRecovery
 from proxy.routing.router import Router, new_memory
 from proxy.routing.tokens import estimate
+from proxy.server.admission import Admission
 from proxy.server.asgi import Front
 from proxy.server.auth import Keyring, admin_keyring, check_listen
 from proxy.server.chat import ChatRoute
+from proxy.server.descriptors import callers_share, raise_limit
 from proxy.server.protocol import Protocol
+from proxy.server.serving import Server
 from proxy.server.site import create_site
 from proxy.server.state import Services
+from proxy.server.workers import Supervisor
 from proxy.settings import Settings
 from proxy.telemetry import logs
 from proxy.telemetry.calls import Recorder
@@ -56,6 +63,9 @@ from proxy.wire.chat import parse
 
 logger = logging.getLogger("kuro")
 
+BACKLOG = 2048
+"""Connections that may wait to be accepted; the kernel may allow less."""
+
 
 class Engine:
     """One process's proxy: whatever lives as long as it does, and the house of the configuration in force."""
@@ -64,7 +74,7 @@ class Engine:
         self.settings = settings
         self.clock = time.monotonic
         self.started = int(time.time())
-        self.draining = False
+        self.admission = Admission(settings.limits, self.clock)
         self.breakers = Breakers(settings.breaker, self.clock, random, _tell_transition)
         self.stats = Stats(settings.stats, self.clock)
         self.budget = RetryBudget(settings.retries, self.clock)
@@ -75,20 +85,30 @@ class Engine:
             settings.models,
             settings.intents.intents,
             self.breakers.snapshot,
-            lambda: self.recorder.dropped,
-            logs.lost_lines,
+            self._counted(),
         )
-        self.recorder = Recorder(
-            settings.records, [CallLog(settings.log), self.metrics, *open_traces(settings.trace, random)]
-        )
+        self.traces = open_traces(settings.trace, random)
+        self.recorder = Recorder(settings.records, [CallLog(settings.log), self.metrics, *self.traces])
         self.gateway = Gateway(self._house(settings), self.recorder.emit, self.alarms, self.clock, time.time)
+
+    def _counted(self) -> dict[str, Callable[[], float]]:
+        admission = self.admission
+        return {
+            "llm_records_dropped": lambda: self.recorder.dropped,
+            "llm_batches_lost": lambda: self.recorder.failures,
+            "llm_log_lines_lost": logs.lost_lines,
+            "llm_spans_lost": lambda: sum(sink.lost for sink in self.traces),
+            "llm_queue_refused": lambda: admission.refused,
+            "llm_queue_in_flight": lambda: admission.in_flight,
+            "llm_queue_waiting": lambda: admission.waiting,
+        }
 
     def front(self) -> Front:
         """The ASGI application."""
         settings = self.settings
         keyring = Keyring(settings.access.keys)
         admin, _ = admin_keyring(settings.access)
-        chat = ChatRoute(self.gateway, keyring, settings.access, settings.limits)
+        chat = ChatRoute(self.gateway, keyring, settings.access, settings.limits, self.admission)
         # Litestar's own names for ASGI's shapes are narrower than those of `server.types`.
         site: Any = create_site(self._services(keyring, admin), chat)
         return Front(chat, site, self._running())
@@ -148,7 +168,7 @@ class Engine:
             close_circuit=self.breakers.force_close,
             reset_circuit=self.breakers.reset,
             metrics=self._exposition,
-            draining=lambda: self.draining,
+            draining=lambda: self.admission.closed,
             started=self.started,
         )
 
@@ -173,15 +193,58 @@ def serve(
     policy = settings.server
     host = host or policy.host
     check_listen(host, settings.access)
+    raise_limit()
+    listening = _listen(host, policy.port if port is None else port)
     settings, source = _with_admin_key(settings, source)
     logs.configure(settings.log, log_level)
+    workers = workers or policy.workers
+    if workers > 1:
+        supervisor = Supervisor(partial(_work, source, log_level), listening, workers, policy.drain_timeout)
+        supervisor.catch_signals()
+        _announce(settings, listening)
+        return supervisor.run()
+    server = _server(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)  # as soon as anybody can know that we are here
+    _announce(settings, listening)
+    server.run(sockets=[listening])
+    return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """From here on callers wait instead of being refused. Raises ConfigError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        reason = error.strerror or str(error)
+        advice = ""
+        if error.errno == errno.EADDRINUSE:
+            advice = ": end what listens there (a proxy that is being stopped does, until its calls are done)"
+        raise ConfigError([f"can't listen on {where}: {reason}{advice}"]) from None
+
+
+def _work(
+    source: Callable[[], Settings],
+    log_level: str | None,
+    listening: socket.socket,
+    link: Connection[bytes, bytes],
+) -> None:
+    """One worker among several."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # until it serves; the parent tells it to stop, too
+    settings = source()
+    logs.configure(settings.log, log_level)
+    _server(settings, link).run(sockets=[listening])
+
+
+def _server(settings: Settings, link: Connection[bytes, bytes] | None = None) -> Server:
+    """What serves this configuration, not running yet."""
+    engine = Engine(settings)
     config = uvicorn.Config(
-        partial(create, source, log_level),
-        factory=True,
-        host=host,
-        port=policy.port if port is None else port,
-        workers=workers or policy.workers,
-        http=partial(Protocol, limits=settings.limits, keep_alive=policy.keep_alive),  # type: ignore[arg-type]
+        engine.front(),
+        http=partial(Protocol, limits=settings.limits, keep_alive=settings.server.keep_alive),  # type: ignore[arg-type]
         interface="asgi3",
         ws="none",
         loop="uvloop",
@@ -191,22 +254,10 @@ def serve(
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=int(policy.drain_timeout),
+        backlog=BACKLOG,
     )
-    listening = config.bind_socket()
-    listening.listen(config.backlog)  # from here on callers wait instead of being refused
-    _announce(settings, listening)
-    server = uvicorn.Server(config)
-    # Uvicorn raises the signals that ended it once more when it is done; an ordered end is exit code 0.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    if config.workers > 1:
-        from uvicorn.supervisors import Multiprocess
-
-        Multiprocess(config, sockets=[listening]).run()
-    else:
-        server.run(sockets=[listening])
-    return 0
+    _calm_collector()
+    return Server(config, engine.admission, settings.server.drain_timeout, link)
 
 
 def _with_admin_key(
@@ -226,15 +277,6 @@ def _load_keyed(source: Callable[[], Settings], admin_key: str) -> Settings:
 
 def _keyed(settings: Settings, admin_key: str) -> Settings:
     return replace(settings, access=replace(settings.access, admin_key=admin_key))
-
-
-def create(source: Callable[[], Settings], log_level: str | None = None) -> Front:
-    """One worker's application."""
-    settings = source()
-    logs.configure(settings.log, log_level)
-    front = Engine(settings).front()
-    _calm_collector()
-    return front
 
 
 def _calm_collector() -> None:
@@ -295,6 +337,12 @@ def _announce(settings: Settings, listening: socket.socket) -> None:
     )
     for warning in settings.warnings:
         logger.warning("%s", warning)
+    if callers_share() < settings.limits.max_in_flight:
+        logger.warning(
+            "descriptors allow %d callers at once, fewer than limits.max_in_flight, %d: raise `ulimit -n`",
+            callers_share(),
+            settings.limits.max_in_flight,
+        )
     if settings.simulated:
         logger.warning(
             "No provider has a key: answers are SIMULATED. Set GROQ_API_KEY or another, see `kuro check`."

@@ -76,7 +76,7 @@ class Gateway:
         *,
         traced: bool = False,
     ) -> Answer:
-        """The answer to a request. Raises ApiError; then, and when cancelled, the call is closed."""
+        """The answer to a request. Raises ApiError; then the call is closed."""
         house = self.house
         call.request = request
         record = call.record
@@ -99,8 +99,7 @@ class Gateway:
             call.close("error" if asked else "refused", error.status, error.code)
             raise
         except asyncio.CancelledError:
-            call.close("caller_left", 499)
-            raise
+            raise  # who cancels knows why, and closes the call
         except BaseException:
             call.close("error", 500, "internal_error")
             raise

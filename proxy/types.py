@@ -364,6 +364,8 @@ class CallRecord(Struct):
     latency_ms: float = 0.0
     overhead_ms: float = 0.0
     """Time that was neither the upstream's nor a deliberate wait."""
+    queued_ms: float = 0.0
+    """Time in the queue in front of everything, which counts as neither."""
     fallback_used: bool = False
     outcome: str = "error"
     """`ok`, `error`, `refused` (by us, before any attempt), `caller_left`, or `aborted` after the commit

@@ -150,11 +150,11 @@ class Answer:
         self._call.close("aborted" if self.part.attempt.failure else "ok", 200)
         self.part.reply.abort()
 
-    def abandon(self, outcome: str, status: int) -> None:
+    def abandon(self, outcome: str, status: int, code: str | None = None) -> None:
         """The relay was cut short on our side: as `close`, without waiting."""
         self.part.reply.abort()
         self.settle()
-        self._call.close(outcome, status)
+        self._call.close(outcome, status, code)
 
     async def _last(self) -> Chunk:
         """What comes after a finish_reason: the answer is whole, and no failure matters any more."""

@@ -19,8 +19,8 @@ Pairs = tuple[tuple[bytes, bytes], ...]
 class Call:
     """Carried through every room that performs something. Closed exactly once, whatever happened."""
 
-    __slots__ = ("_clock", "_emit", "began", "closed", "deadline", "forward", "impatient", "plan", "record",
-                 "request", "task", "upstream_time")  # fmt: skip
+    __slots__ = ("_clock", "_emit", "began", "closed", "deadline", "forward", "impatient", "placed", "plan",
+                 "queued", "record", "request", "task", "upstream_time")  # fmt: skip
 
     def __init__(
         self,
@@ -46,6 +46,10 @@ class Call:
         self.plan: RoutePlan | None = None
         self.upstream_time = 0.0
         """Seconds spent waiting: for upstreams, and in back-off."""
+        self.placed = False
+        """It has a place among those that are served."""
+        self.queued = 0.0
+        """Seconds spent waiting for that."""
         self.closed = False
 
     def limit(self, seconds: float | None) -> None:
@@ -65,7 +69,7 @@ class Call:
 
     def overhead(self) -> float:
         """Seconds so far that were neither an upstream's nor a deliberate wait."""
-        return max(self._clock() - self.began - self.upstream_time, 0.0)
+        return max(self._clock() - self.began - self.upstream_time - self.queued, 0.0)
 
     def served(self, model: Model, response_model: str | None) -> None:
         """This attempt is the one whose answer the caller sees."""
@@ -87,6 +91,7 @@ class Call:
         record.error_code = code
         record.latency_ms = (self._clock() - self.began) * 1e3
         record.overhead_ms = self.overhead() * 1e3
+        record.queued_ms = self.queued * 1e3
         if len(record.attempts) == 1 and record.attempts[0].outcome == "ok":
             record.usage = record.attempts[0].usage
             record.cost_usd = record.attempts[0].cost_usd

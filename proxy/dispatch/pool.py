@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from math import inf
 from time import monotonic
+from weakref import WeakSet
 
 from msgspec import Struct
 
@@ -29,6 +30,9 @@ TICK = 0.05
 """Seconds; waits end up to this much late."""
 KEEP_ALIVE = 30.0
 """Seconds that an idle connection is kept, unless the upstream asks for less."""
+
+SPARED = 8
+"""Idle connections that a pool gives up when a dial finds no descriptor left."""
 
 LOCAL_ERRNOS = frozenset(
     (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EAGAIN)
@@ -85,6 +89,7 @@ class Pool:
         self._lingering: set[Connection] = set()
         """Closed connections whose transport hasn't ended yet."""
         self._ended: asyncio.Future[None] | None = None
+        _pools.add(self)
 
     @property
     def counts(self) -> Counts:
@@ -124,6 +129,12 @@ class Pool:
         if self._lingering:
             self._ended = self.loop.create_future()
             await self._ended
+
+    def spare(self) -> int:
+        """Descriptors have run out somewhere: closes the oldest idle connections; how many are closing."""
+        for connection in self._idle[:SPARED]:
+            connection.discard()
+        return len(self._lingering)
 
     # --- told by connections ---------------------------------------------------------------------
 
@@ -231,7 +242,13 @@ class Pool:
         host, port, tls = self._where
         try:
             async with asyncio.timeout(None if patience == inf else patience):
-                await dial(lambda: connection, host, port, tls)
+                try:
+                    await dial(lambda: connection, host, port, tls)
+                except OSError as error:
+                    if not _is_local(error) or not sum(pool.spare() for pool in tuple(_pools)):
+                        raise
+                    await asyncio.sleep(TICK)  # until the descriptors are really free
+                    await dial(lambda: connection, host, port, tls)
             if self._closed:
                 raise Http1Error(Trouble.CLOSED, "the pool is closed")
             if connection.closed:
@@ -278,9 +295,27 @@ class Pool:
             turn.set_exception(Http1Error(kind, message))
 
 
+_pools: WeakSet[Pool] = WeakSet()
+"""All of this process: descriptors are the process's, so what is idle in one serves another."""
+
+
+def _is_local(error: OSError) -> bool:
+    if isinstance(error, socket.gaierror):
+        return _is_out_of_descriptors()  # a resolver that could open nothing says only that it failed
+    return error.errno in LOCAL_ERRNOS
+
+
+def _is_out_of_descriptors() -> bool:
+    try:
+        socket.socket().close()
+    except OSError:
+        return True
+    return False
+
+
 def _unconnected(error: OSError | ValueError) -> Http1Error:
-    number = error.errno if isinstance(error, OSError) else None
-    if number in LOCAL_ERRNOS and not isinstance(error, socket.gaierror):
-        return Http1Error(Trouble.LOCAL, f"no connection could be made: {errno.errorcode[number or 0]}")
+    if isinstance(error, OSError) and _is_local(error):
+        name = errno.errorcode.get(error.errno or 0, "EMFILE")
+        return Http1Error(Trouble.LOCAL, f"no connection could be made: {name}")
     reason = next(text for kind, text in _REASONS if isinstance(error, kind))
     return Http1Error(Trouble.CONNECT, f"could not connect: {reason}")

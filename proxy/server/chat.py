@@ -11,8 +11,9 @@ import asyncio
 from collections.abc import Mapping
 from functools import lru_cache
 
-from proxy.errors import ApiError, CallerLeftError, retry_headers
+from proxy.errors import ApiError, CallerLeftError
 from proxy.gateway import Answer, Call, Gateway, trace
+from proxy.server.admission import Admission, stopping
 from proxy.server.auth import Keyring
 from proxy.server.body import read_body
 from proxy.server.cors import check_page, cors_headers
@@ -29,8 +30,16 @@ PATH = "/v1/chat/completions"
 class ChatRoute:
     """The hot route: one instance per process, one call of it per request."""
 
-    def __init__(self, gateway: Gateway, keyring: Keyring, access: AccessPolicy, limits: LimitPolicy) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        keyring: Keyring,
+        access: AccessPolicy,
+        limits: LimitPolicy,
+        admission: Admission,
+    ) -> None:
         self._gateway = gateway
+        self._admission = admission
         self._keyring = keyring
         self._access = access
         self._limits = limits
@@ -42,8 +51,11 @@ class ChatRoute:
         call = self._gateway.begin(name, forwarder(headers))
         head: Head = [(b"x-request-id", name.encode("ascii")), *cors_headers(self._access, headers)]
         leaving = Leaving(receive)
+        answer = None
         try:
             answer = await self._ask(call, headers, receive, leaving)
+            if self._admission.closed:  # the caller's next call is for another process
+                head.append((b"connection", b"close"))
             await _relay(call, answer, "x-kuro-trace" in headers, head, leaving, send)
         except ApiError as error:
             leaving.stop()
@@ -52,11 +64,15 @@ class ChatRoute:
         except CallerLeftError:
             call.close("caller_left", 499)
         except asyncio.CancelledError:
-            call.close("caller_left", 499)
-            if not leaving.left:
-                raise
+            if leaving.left:
+                call.close("caller_left", 499)
+            else:
+                leaving.stop()
+                await _cut(call, answer, head, send)
         finally:
             leaving.stop()
+            if call.placed:
+                self._admission.leave()
 
     async def _ask(
         self, call: Call, headers: Mapping[str, str], receive: Receive, leaving: Leaving
@@ -65,11 +81,13 @@ class ChatRoute:
         check_page(self._access, headers)
         call.record.key_id = key = self._keyring.authenticate(headers)
         call.limit(deadline(headers))
-        if self._gateway.open_calls > self._limits.max_in_flight:
-            raise _overloaded()
+        self._admission.check(self._gateway.open_calls)
         body = await read_body(headers, receive, self._limits, self._gateway.alarms)
         request = chat.parse(body)
         leaving.watch()
+        if not self._admission.enter():
+            await self._admission.wait(call, key)
+        call.placed = True
         session = session_of(headers, request.fields, request.messages, key)
         return await self._gateway.call(call, request, headers, session, traced="x-kuro-trace" in headers)
 
@@ -90,11 +108,27 @@ async def _relay(call: Call, answer: Answer, traced: bool, head: Head, leaving: 
         else:
             leaving.stop()
             await _send_whole(call, answer, traced, head, send)
-    except BaseException:
+    except asyncio.CancelledError:
         # Left, or the server ends: settle first, for a cancelled scope may cut every later await.
-        answer.abandon("caller_left", 499)
+        if leaving.left:
+            answer.abandon("caller_left", 499)
+        else:
+            answer.abandon("aborted", 200, _STOPPED)
+        raise
+    except BaseException:
+        answer.abandon("aborted", 200, "internal_error")
         raise
     answer.close()
+
+
+async def _cut(call: Call, answer: Answer | None, head: Head, send: Send) -> None:
+    """The process ends before the answer does: whoever waits is told so, a stream by its last event."""
+    error = stopping()
+    if answer is not None and answer.streams:
+        await send({"type": "http.response.body", "body": reply.error_event(error)})
+        return
+    call.close("error" if call.record.attempts else "refused", error.status, error.code)
+    await refuse(send, error, head)
 
 
 async def _send_whole(call: Call, answer: Answer, traced: bool, head: Head, send: Send) -> None:
@@ -118,6 +152,8 @@ async def refuse(send: Send, error: ApiError, head: Head) -> None:
     await send({"type": "http.response.start", "status": error.status, "headers": head})
     await send({"type": "http.response.body", "body": body})
 
+
+_STOPPED = stopping().code
 
 _STREAM_HEAD: Head = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -176,13 +212,3 @@ def _attempted(call: Call) -> Head:
         (b"x-kuro-attempts", b"%d" % len(tried)),
         (b"x-kuro-fallback", b"true" if tried and tried[-1] != plan.models[0] else b"false"),
     ]
-
-
-def _overloaded() -> ApiError:
-    return ApiError(
-        503,
-        "This proxy has as many open calls as it may have.",
-        type="server_error",
-        code="proxy_overloaded",
-        headers=retry_headers(1.0),
-    )

@@ -10,12 +10,15 @@ One per process. Times are seconds of the event loop's clock.
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from typing import Protocol
 
 from proxy.server.policy import LimitPolicy
 
 SWEEP = 0.5
 """Seconds between two looks; deadlines are kept up to this much late."""
+RESTED = 0.5
+"""Seconds without a request after which a connection may be closed to spare its descriptor."""
 
 
 class Guest(Protocol):
@@ -36,7 +39,8 @@ class Door:
     def __init__(self, limits: LimitPolicy, loop: asyncio.AbstractEventLoop) -> None:
         self.limits = limits
         self.loop = loop
-        self._waiting: dict[Guest, None] = {}
+        self._waiting: dict[Guest, float] = {}
+        """Since when."""
         self._inside = 0
         self._sweeping = False
 
@@ -55,9 +59,10 @@ class Door:
 
     def wait(self, guest: Guest, patience: float) -> None:
         """From now on it waits, at most so long."""
-        guest.deadline = self.loop.time() + patience
+        now = self.loop.time()
+        guest.deadline = now + patience
         self._waiting.pop(guest, None)
-        self._waiting[guest] = None
+        self._waiting[guest] = now
         if not self._sweeping:
             self._sweeping = True
             self.loop.call_later(SWEEP, self._sweep)
@@ -65,6 +70,12 @@ class Door:
     def busy(self, guest: Guest) -> None:
         """A request is being answered."""
         self._waiting.pop(guest, None)
+
+    def spare(self, number: int) -> None:
+        """Descriptors run short: up to so many of those who wait longest go, the newly come excepted."""
+        before = self.loop.time() - RESTED
+        for guest in [guest for guest, since in islice(self._waiting.items(), number) if since <= before]:
+            guest.evict()
 
     def _make_room(self) -> bool:
         for guest in self._waiting:

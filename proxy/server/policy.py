@@ -51,7 +51,11 @@ class LimitPolicy(Struct, frozen=True):
     body_timeout: float = 60.0
     """Seconds for a whole body to arrive; then 408."""
     max_in_flight: int = 4096
-    """Calls at once in one process; above it 503 proxy_overloaded."""
+    """Calls that one process serves at once."""
+    max_queue: int = 1024
+    """Calls that may wait for one of those places; above it 503 proxy_overloaded at once."""
+    queue_timeout: float = 10.0
+    """Seconds that a call waits for its place; then 503 proxy_overloaded."""
     head_timeout: float = 20.0
     """Seconds from a connection's begin, or a request's first byte, to the end of the head; then 408."""
     max_head_bytes: int = 64 * 1024

@@ -352,6 +352,13 @@ class Protocol(asyncio.Protocol):
         self._door.wait(self, LINGER)
 
 
+def spare_waiting(state: ServerState, number: int) -> None:
+    """Closes up to so many of this server's connections that wait for a request."""
+    door = _doors.get(state)
+    if door is not None:
+        door.spare(number)
+
+
 def _address(name: Any) -> tuple[str, int] | None:
     return (str(name[0]), int(name[1])) if isinstance(name, tuple | list) and len(name) >= 2 else None
 

@@ -34,6 +34,22 @@ TTFT = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 4.0, 8.0, 15.0, 30.0, 60
 OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0)
 """Seconds of our own."""
 
+QUEUED = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Seconds in the queue, of those that had to wait."""
+
+COUNTED = {
+    "llm_records_dropped": "Records that found the queue full.",
+    "llm_log_lines_lost": "Log lines that could not be written.",
+    "llm_spans_lost": "Spans that found their queue full, or that the collector did not take.",
+    "llm_batches_lost": "Batches of records that a sink failed to take.",
+    "llm_queue_refused": "Calls that were sent away because there was no place for them.",
+}
+GAUGES = {
+    "llm_queue_in_flight": "Calls that are being served.",
+    "llm_queue_waiting": "Calls that wait for a place.",
+}
+"""Name -> help of what is read at the scrape from those who count it."""
+
 OUTCOMES = frozenset({"ok", "error", "refused", "caller_left", "aborted"})
 ATTEMPT_OUTCOMES = frozenset({"ok", "failed", "skipped", "cancelled", "cut", "judge"})
 KINDS = frozenset(FailureKind)
@@ -106,14 +122,11 @@ class Metrics(Collector):
         models: Iterable[Model],
         intents: Iterable[str],
         circuits: Callable[[], Mapping[str, Any]],
-        dropped: Callable[[], int] = lambda: 0,
-        lost_lines: Callable[[], int] = lambda: 0,
+        counted: Mapping[str, Callable[[], float]] = {},
     ) -> None:
+        """`counted` reads what others count, by the names in `COUNTED` and `GAUGES`."""
         self._circuits = circuits
-        self._read = {
-            ("llm_records_dropped", "Records that found the queue full."): dropped,
-            ("llm_log_lines_lost", "Log lines that could not be written."): lost_lines,
-        }
+        self._counted = counted
         self._requests = Counter("llm_requests", "Calls that ended.", (*_MODEL, "intent", "outcome"))
         self._latency = Histogram(
             "llm_request_latency_seconds", "From a call's arrival to its end.", LATENCY, _MODEL
@@ -125,6 +138,9 @@ class Metrics(Collector):
             "llm_proxy_overhead_seconds",
             "Time that was neither an upstream's nor a deliberate wait.",
             OVERHEAD,
+        )
+        self._queued = Histogram(
+            "llm_queue_seconds", "Time in the queue, of calls that had to wait for a place.", QUEUED
         )
         self._decisions = Counter("llm_routing_decisions", "Plans, by what decided.", ("route",))
         self._fallback = Counter("llm_fallback", "Calls that another than the first choice answered.", _MODEL)
@@ -168,8 +184,9 @@ class Metrics(Collector):
         for series in vars(self).values():
             if isinstance(series, Counter | Histogram):
                 yield from series.collect()
-        for (name, help), read in self._read.items():
-            yield CounterMetricFamily(name, help, value=read())
+        for name, read in self._counted.items():
+            family = GaugeMetricFamily if name in GAUGES else CounterMetricFamily
+            yield family(name, {**COUNTED, **GAUGES}[name], value=read())
         yield self._open()
 
     def _open(self) -> Metric:
@@ -186,6 +203,8 @@ class Metrics(Collector):
         self._requests.add((*model, intent, _closed(record.outcome, OUTCOMES)))
         self._latency.observe(model, record.latency_ms / 1e3)
         self._overhead.observe((), record.overhead_ms / 1e3)
+        if record.queued_ms:
+            self._queued.observe((), record.queued_ms / 1e3)
         if record.route:
             self._decisions.add((_route(record.route),))
         for attempt in record.attempts:

@@ -7,6 +7,7 @@ imported; the exporters weigh tens of megabytes, so only the one that is asked f
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,16 @@ from proxy.types import Attempt, CallRecord, Usage
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.sdk.trace import SpanProcessor
-    from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
     from opentelemetry.trace import Span, SpanKind
 
 _GOOD = frozenset({"ok", "caller_left"})
 
 EXPORT_TIMEOUT = 5.0
 """Seconds for one export, retries included; the end of the process waits no longer for a silent collector."""
+QUEUE = 2048
+"""Spans that may wait to be exported."""
 
 
 def open_traces(policy: TracePolicy, random: Callable[[], float]) -> list[SpanSink]:
@@ -31,14 +34,46 @@ def open_traces(policy: TracePolicy, random: Callable[[], float]) -> list[SpanSi
         return []
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    processor = BatchSpanProcessor(_exporter(policy, policy.endpoint))
-    return [SpanSink(processor, policy, random)]
+    account = Account()
+    processor = BatchSpanProcessor(_counting(_exporter(policy, policy.endpoint), account), QUEUE)
+    return [SpanSink(processor, policy, random, account)]
+
+
+class Account:
+    """Spans made, taken off the queue by the exporter's thread, and lost by it. Each has one writer."""
+
+    def __init__(self) -> None:
+        self.made = self.taken = self.failed = 0
+
+
+def _counting(exporter: SpanExporter, account: Account) -> SpanExporter:
+    """The exporter, which counts what it took and what the collector didn't take from it."""
+    from opentelemetry.sdk.trace.export import SpanExportResult
+
+    export = exporter.export
+
+    def counted(spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        account.taken += len(spans)
+        account.failed += len(spans)  # until it is known better: it may raise
+        result = export(spans)
+        if result is SpanExportResult.SUCCESS:
+            account.failed -= len(spans)
+        return result
+
+    exporter.export = counted  # type: ignore[method-assign]
+    return exporter
 
 
 class SpanSink:
     """A sink: spans for a share of the good calls and for every other."""
 
-    def __init__(self, processor: SpanProcessor, policy: TracePolicy, random: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        processor: SpanProcessor,
+        policy: TracePolicy,
+        random: Callable[[], float],
+        account: Account | None = None,
+    ) -> None:
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.sampling import ALWAYS_ON
@@ -52,16 +87,38 @@ class SpanSink:
         self._tracer = self._provider.get_tracer("kuro")
         self._ratio = policy.ratio
         self._random = random
+        self._account = account
+        self._unmade = 0
+
+    @property
+    def lost(self) -> int:
+        """Spans that found the queue full, or that the collector did not take."""
+        return self._unmade + (self._account.failed if self._account else 0)
 
     def write(self, records: Sequence[CallRecord]) -> None:
         """Makes the spans of a batch; they are exported by the SDK's own thread."""
         for record in records:
-            if record.outcome not in _GOOD or self._random() < self._ratio:
+            wanted = record.outcome not in _GOOD or self._random() < self._ratio
+            if wanted and self._has_room(1 + len(record.attempts)):
                 self._trace(record)
 
     def close(self) -> None:
-        """Exports what is waiting."""
-        self._provider.shutdown()
+        """Exports what is waiting, as far as that can be done in time."""
+        # In a thread that ends with the process: the SDK waits for each batch in turn.
+        closing = threading.Thread(target=self._provider.shutdown, name="kuro-traces", daemon=True)
+        closing.start()
+        closing.join(EXPORT_TIMEOUT)
+
+    def _has_room(self, spans: int) -> bool:
+        """Whether the queue takes so many more. The SDK would push out the oldest, and log each."""
+        account = self._account
+        if account is None:
+            return True
+        if account.made - account.taken + spans > QUEUE:
+            self._unmade += spans
+            return False
+        account.made += spans
+        return True
 
     def _trace(self, record: CallRecord) -> None:
         from opentelemetry.trace import SpanKind, set_span_in_context

@@ -485,6 +485,22 @@ async def test_no_descriptor_left_is_our_own_limit() -> None:
         assert await fetch(pool) == b"hello"
 
 
+async def test_no_descriptor_left_for_the_resolver_is_our_own_limit() -> None:
+    pool = Pool("localhost", 9)
+    with no_descriptors(), pytest.raises(Http1Error) as caught:
+        await fetch(pool)
+    assert caught.value.kind is Trouble.LOCAL
+
+
+async def test_what_is_idle_in_one_pool_gives_its_descriptor_to_another() -> None:
+    async with peer(answering(OK)) as one, pool_to(one) as idle, peer(answering(OK)) as two:
+        await fetch(idle)
+        async with pool_to(two) as pool:
+            with no_descriptors():
+                assert await fetch(pool) == b"hello"
+        assert idle.counts == Counts(0, 0, 0)
+
+
 @contextmanager
 def no_descriptors() -> Iterator[None]:
     """Every further descriptor is refused."""

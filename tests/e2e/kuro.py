@@ -72,13 +72,22 @@ def _dump(path: Path, value: Mapping[str, Any]) -> None:
 class Kuro:
     """One running proxy. Its log lines are collected as they are written."""
 
-    def __init__(self, config: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        config: Path,
+        *arguments: str,
+        environ: Mapping[str, str] | None = None,
+        descriptors: int | None = None,
+    ) -> None:
+        """`descriptors` limits how many files and sockets it may hold."""
         self._lines: list[dict[str, Any]] = []
         self._changed = threading.Condition()
         clean = {
             k: v for k, v in os.environ.items() if not k.endswith("_API_KEY") and not k.startswith("KURO_")
         }
         command = [sys.executable, "-m", "proxy", "serve", "--config", str(config), "--port", "0", *arguments]
+        if descriptors is not None:
+            command = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *command]
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.dispatch.breaker import Breakers
 from proxy.dispatch.policy import BreakerPolicy
-from proxy.telemetry.metrics import ATTEMPT_OUTCOMES, OUTCOMES, Metrics
+from proxy.telemetry.metrics import ATTEMPT_OUTCOMES, COUNTED, GAUGES, OUTCOMES, Metrics
 from proxy.types import Attempt, CallRecord, Model, Price
 
 MODELS = (
@@ -153,8 +153,6 @@ def test_series_start_at_zero_where_their_labels_are_known(metrics: Metrics) -> 
     )
     assert page.value("llm_cost_unknown_total", **LLAMA) == 0
     assert page.value("llm_wasted_cost_usd_total") == 0
-    assert page.value("llm_records_dropped_total") == 0
-    assert page.value("llm_log_lines_lost_total") == 0
 
 
 def test_a_reload_changes_the_labels_and_keeps_the_counts(metrics: Metrics, make: Any) -> None:
@@ -172,10 +170,23 @@ def test_a_reload_changes_the_labels_and_keeps_the_counts(metrics: Metrics, make
 def test_what_is_read_at_the_scrape() -> None:
     now = [100.0]
     breakers = Breakers(BreakerPolicy(), lambda: now[0], lambda: 0.5)
-    metrics = Metrics(MODELS, [], breakers.snapshot, lambda: 7, lambda: 3)
+    counts = {name: index for index, name in enumerate((*COUNTED, *GAUGES))}
+    metrics = Metrics(
+        MODELS,
+        [],
+        breakers.snapshot,
+        {name: lambda count=count: count for name, count in counts.items()},  # type: ignore[misc]
+    )
     assert Page(metrics).value("circuit_open_gauge", **LLAMA) == 0
     breakers.force_open("groq/llama")
     page = Page(metrics)
     assert page.value("circuit_open_gauge", **LLAMA) == 1
-    assert page.value("llm_records_dropped_total") == 7
-    assert page.value("llm_log_lines_lost_total") == 3
+    for name, count in counts.items():
+        assert page.value(name if name in GAUGES else f"{name}_total") == count
+
+
+def test_time_in_the_queue_is_told_of_those_who_waited(metrics: Metrics, make: Any) -> None:
+    metrics.write([make(queued_ms=0.0), make(queued_ms=40.0)])
+    page = Page(metrics)
+    assert page.value("llm_queue_seconds_count") == 1
+    assert page.value("llm_queue_seconds_sum") == pytest.approx(0.04)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,7 +29,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from proxy.telemetry.policy import TracePolicy, TraceProtocol
-from proxy.telemetry.traces import SpanSink, open_traces
+from proxy.telemetry.traces import QUEUE, SpanSink, open_traces
 from proxy.types import Attempt, CallRecord
 
 
@@ -231,6 +233,39 @@ def test_spans_arrive_over_grpc(grpc_collector: tuple[Collector, str], make: Any
     export(policy, make())
     assert sorted(collector.names()) == ["chat auto", "chat groq/llama", "chat or/sonnet"]
     assert collector.requests[0][1]["x-team"] == "llm"
+
+
+def test_spans_that_the_collector_refuses_are_counted(make: Any) -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_error(400)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}/v1/traces"
+    (sink,) = open_traces(TracePolicy(endpoint=url, ratio=1.0), lambda: 0.0)
+    sink.write([make(), make()])
+    sink.close()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    assert sink.lost == 6
+
+
+def test_spans_that_find_the_queue_full_are_counted_and_never_waited_for(make: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces"
+        (sink,) = open_traces(TracePolicy(endpoint=url, ratio=1.0), lambda: 0.0)
+        began = time.monotonic()
+        sink.write([make()] * 2000)
+        assert time.monotonic() - began < 1
+        # As many as wait or are on their way; the exporter has taken one batch at most.
+        assert 6000 - QUEUE - 512 <= sink.lost <= 6000 - QUEUE + 3
 
 
 def test_the_policy_never_shows_its_headers() -> None:
