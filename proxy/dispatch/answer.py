@@ -51,6 +51,9 @@ class Part(Struct):
     """None: a whole reply."""
 
 
+Write = Callable[[bytes], bool]
+"""Gives the caller these bytes at once; False, and nothing is written, when it can't take them now."""
+
 Resume = Callable[[Part, Failure, str], Awaitable[Part | None]]
 """(the part that broke, why, text that the caller has seen) -> the part that continues it, or None."""
 
@@ -106,8 +109,12 @@ class Answer:
         """Whether this is a stream to be relayed with `events`, or one whole reply: `part.first`."""
         return self.part.decoder is not None
 
-    async def events(self) -> AsyncIterator[bytes]:
-        """The stream for the caller, the first chunk included, to its end or to one error event."""
+    async def events(self, write: Write | None = None) -> AsyncIterator[bytes]:
+        """The stream for the caller, the first chunk included, to its end or to one error event.
+
+        What `write` takes from the second chunk on isn't among them: it is written as it comes, without a
+        turn of the event loop and of five coroutines for each event.
+        """
         chunk = self.part.first
         while True:
             if chunk.data:
@@ -124,11 +131,9 @@ class Answer:
                 chunk = await self._last()
             else:
                 try:
-                    data = await self.part.reply.take()
+                    chunk = await self._next(write)
                 except UpstreamError as error:
                     chunk = Chunk(failure=error.failure)
-                else:
-                    chunk = self._decoded(data)
             self._note(chunk)
 
     def settle(self) -> None:
@@ -155,6 +160,24 @@ class Answer:
         self.part.reply.abort()
         self.settle()
         self._call.close(outcome, status)
+
+    async def _next(self, write: Write | None) -> Chunk:
+        """The next chunk that `write` doesn't take."""
+        if write is None:
+            return self._decoded(await self.part.reply.take())
+        left: list[Chunk] = []
+
+        def sink(data: bytes) -> bool:
+            chunk = self._decoded(data)
+            plain = chunk.failure is None and chunk.finish_reason is None and not chunk.done
+            if plain and (not chunk.data or write(chunk.data)):
+                self._note(chunk)
+                return True
+            left.append(chunk)
+            return False
+
+        await self.part.reply.pour(sink)
+        return left[0] if left else self._decoded(await self.part.reply.take())
 
     async def _last(self) -> Chunk:
         """What comes after a finish_reason: the answer is whole, and no failure matters any more."""

@@ -20,7 +20,7 @@ class Call:
     """Carried through every room that performs something. Closed exactly once, whatever happened."""
 
     __slots__ = ("_clock", "_emit", "began", "closed", "deadline", "forward", "impatient", "plan", "record",
-                 "request", "task", "upstream_time")  # fmt: skip
+                 "request", "task", "traced", "upstream_time")  # fmt: skip
 
     def __init__(
         self,
@@ -44,6 +44,8 @@ class Call:
         """Header pairs that this provider may see of the caller's; None: none."""
         self.request: ChatRequest | None = None
         self.plan: RoutePlan | None = None
+        self.traced = False
+        """The answer says why it is as it is."""
         self.upstream_time = 0.0
         """Seconds spent waiting: for upstreams, and in back-off."""
         self.closed = False
