@@ -62,6 +62,7 @@ class Answer:
     __slots__ = (
         "_call",
         "_clock",
+        "_ends",
         "_estimate",
         "_observe",
         "_resume",
@@ -97,6 +98,7 @@ class Answer:
         self._usage: Usage | None = None
         self.finish_reason: str | None = None
         self.part = part
+        self._ends = self._end()
         self._note(part.first)
 
     @property
@@ -118,6 +120,8 @@ class Answer:
             elif chunk.done:
                 yield DONE
                 return
+            elif self._clock() >= self._ends and self.finish_reason is None:
+                chunk = Chunk(failure=_overdue())
             else:
                 chunk = await self._next()
             self._note(chunk)
@@ -133,7 +137,8 @@ class Answer:
         attempt.cost_usd = cost(usage, part.lane.model.price)
         writing = now - part.committed
         speed = usage.completion / writing if self.streams and writing > SHORTEST else None
-        self._observe(part.lane.model.id, attempt.failure is None, part.committed - part.began, speed)
+        answered = attempt.failure in (None, FailureKind.DEADLINE)
+        self._observe(part.lane.model.id, answered, part.committed - part.began, speed)
 
     async def close(self) -> None:
         """The relay is over. Settles first, then gives the connection back: a cancel may cut the rest."""
@@ -146,6 +151,10 @@ class Answer:
         self.part.reply.abort()
         self.settle()
         self._call.close(outcome, status)
+
+    def _end(self) -> float:
+        """When the part in hand must be over, on the call's clock. Looked at with every read."""
+        return min(self._call.deadline, self.part.began + self.part.lane.model.timeouts.total)
 
     async def _next(self) -> Chunk:
         """What the next read brings; the end and every failure are chunks, too."""
@@ -188,6 +197,7 @@ class Answer:
         if self.part.attempt.outcome == "ok":
             self.part.attempt.outcome = CUT
         self.part = part
+        self._ends = self._end()
         self._usage = None
         self._settled = False
         return True
@@ -227,6 +237,10 @@ class Answer:
 def silent(kind: FailureKind, seconds: float) -> Failure:
     """The failure of an upstream that said nothing for too long."""
     return Failure(kind, f"no answer within {seconds:.3g} s")
+
+
+def _overdue() -> Failure:
+    return Failure(FailureKind.DEADLINE, "the deadline for the whole answer has passed")
 
 
 def _ended(last: Chunk) -> Chunk:
