@@ -67,7 +67,6 @@ class Answer:
         "_observe",
         "_resume",
         "_settled",
-        "_single",
         "_text",
         "_tool_call",
         "_usage",
@@ -91,8 +90,6 @@ class Answer:
         self._estimate = estimate
         self._resume = resume
         self._settled = False
-        self._single = call.choices == 1
-        """With several choices, the first finish_reason doesn't finish the stream."""
         self._text: list[str] = []
         self._tool_call = False
         self._usage: Usage | None = None
@@ -163,7 +160,7 @@ class Answer:
         assert decoder is not None
         finished = self.finish_reason is not None
         try:
-            if finished and self._single:
+            if finished:
                 async with asyncio.timeout(GRACE):
                     return decoder.feed(await anext(source))
             return decoder.feed(await anext(source))
