@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
+from proxy.dispatch.alarm import Alarms
 from proxy.dispatch.call import CUT, Call, cost
 from proxy.dispatch.lane import Lane, Reply
 from proxy.errors import ApiError, UpstreamError
@@ -62,13 +63,14 @@ class Answer:
     """What the caller gets. `close` or `abandon` it when the relay is over, however it ended."""
 
     __slots__ = (
+        "_alarms",
         "_call",
         "_clock",
+        "_ends",
         "_estimate",
         "_observe",
         "_resume",
         "_settled",
-        "_single",
         "_text",
         "_tool_call",
         "_usage",
@@ -82,12 +84,14 @@ class Answer:
         call: Call,
         part: Part,
         *,
+        alarms: Alarms,
         clock: Callable[[], float],
         observe: Observe,
         estimate: Callable[[str], int],
         weigh: Callable[[ChatRequest], int],
         resume: Resume | None = None,
     ) -> None:
+        self._alarms = alarms
         self._call = call
         self._clock = clock
         self._observe = observe
@@ -95,13 +99,12 @@ class Answer:
         self._weigh = weigh
         self._resume = resume
         self._settled = False
-        self._single = call.choices == 1
-        """With several choices, the first finish_reason doesn't finish the stream."""
         self._text: list[str] = []
         self._tool_call = False
         self._usage: Usage | None = None
         self.finish_reason: str | None = None
         self.part = part
+        self._ends = self._end()
         self._note(part.first)
 
     @property
@@ -131,9 +134,12 @@ class Answer:
                 chunk = await self._last()
             else:
                 try:
-                    chunk = await self._next(write)
+                    with self._alarms.limit(self._ends - self._clock(), self._call.task):
+                        chunk = await self._next(write)
                 except UpstreamError as error:
                     chunk = Chunk(failure=error.failure)
+                except TimeoutError:
+                    chunk = Chunk(failure=_overdue())
             self._note(chunk)
 
     def settle(self) -> None:
@@ -147,7 +153,8 @@ class Answer:
         attempt.cost_usd = cost(usage, part.lane.model.price)
         writing = now - part.committed
         speed = usage.completion / writing if self.streams and writing > SHORTEST else None
-        self._observe(part.lane.model.id, attempt.failure is None, part.committed - part.began, speed)
+        answered = attempt.failure in (None, FailureKind.DEADLINE)
+        self._observe(part.lane.model.id, answered, part.committed - part.began, speed)
 
     def close(self) -> None:
         """The relay is over: settles, and lets go of the upstream."""
@@ -160,6 +167,10 @@ class Answer:
         self.part.reply.abort()
         self.settle()
         self._call.close(outcome, status)
+
+    def _end(self) -> float:
+        """When the part in hand must be over, on the call's clock."""
+        return min(self._call.deadline, self.part.began + self.part.lane.model.timeouts.total)
 
     async def _next(self, write: Write | None) -> Chunk:
         """The next chunk that `write` doesn't take."""
@@ -182,7 +193,7 @@ class Answer:
     async def _last(self) -> Chunk:
         """What comes after a finish_reason: the answer is whole, and no failure matters any more."""
         try:
-            async with asyncio.timeout(GRACE if self._single else None):
+            async with asyncio.timeout(GRACE):
                 return self._decoded(await self.part.reply.take())
         except (TimeoutError, UpstreamError):
             return Chunk(done=True)
@@ -216,6 +227,7 @@ class Answer:
         if self.part.attempt.outcome == "ok":
             self.part.attempt.outcome = CUT
         self.part = part
+        self._ends = self._end()
         self._usage = None
         self._settled = False
         return True
@@ -257,6 +269,10 @@ class Answer:
 def silent(kind: FailureKind, seconds: float) -> Failure:
     """The failure of an upstream that said nothing for too long."""
     return Failure(kind, f"no answer within {seconds:.3g} s")
+
+
+def _overdue() -> Failure:
+    return Failure(FailureKind.DEADLINE, "the deadline for the whole answer has passed")
 
 
 def _ended(last: Chunk) -> Chunk:

@@ -56,11 +56,6 @@ class Call:
             self.deadline = self.began + seconds
             self.impatient = True
 
-    @property
-    def choices(self) -> int:
-        """How many answers were asked for (`n`)."""
-        return (self.request.fields.get("n") or 1) if self.request is not None else 1
-
     def remaining(self) -> float:
         """Seconds until the deadline; not above zero when it has passed."""
         return self.deadline - self._clock()
