@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from proxy.dispatch.alarm import Alarms
-from proxy.dispatch.answer import Answer
+from proxy.dispatch.answer import Answer, Write
 from proxy.dispatch.call import Call, Pairs
 from proxy.dispatch.executor import Executor
 from proxy.errors import ApiError
@@ -25,7 +25,7 @@ from proxy.routing.policy import JudgePolicy
 from proxy.routing.router import Router
 from proxy.types import CallRecord, ChatRequest, Provider, RoutePlan
 
-__all__ = ["Alarms", "Answer", "Call", "Gateway", "House", "trace"]
+__all__ = ["Alarms", "Answer", "Call", "Gateway", "House", "Write", "trace"]
 
 Clock = Callable[[], float]
 
@@ -79,6 +79,7 @@ class Gateway:
         """The answer to a request. Raises ApiError; then the call is closed."""
         house = self.house
         call.request = request
+        call.traced = traced
         record = call.record
         record.requested_model = request.model
         record.stream = request.stream

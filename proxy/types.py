@@ -296,6 +296,7 @@ class Chunk(Struct):
     """Content of choice 0, joined."""
     tool_call: bool = False
     finish_reason: str | None = None
+    """The last choice's: all of them are finished."""
     model: str | None = None
     """What the upstream says that it served."""
     usage: Usage | None = None

@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
+from proxy.dispatch.alarm import Alarms
 from proxy.dispatch.call import CUT, Call, cost
 from proxy.dispatch.lane import Lane, Reply
 from proxy.errors import ApiError, UpstreamError
@@ -51,6 +52,9 @@ class Part(Struct):
     """None: a whole reply."""
 
 
+Write = Callable[[bytes], bool]
+"""Gives the caller these bytes at once; False, and nothing is written, when it can't take them now."""
+
 Resume = Callable[[Part, Failure, str], Awaitable[Part | None]]
 """(the part that broke, why, text that the caller has seen) -> the part that continues it, or None."""
 
@@ -59,13 +63,14 @@ class Answer:
     """What the caller gets. `close` or `abandon` it when the relay is over, however it ended."""
 
     __slots__ = (
+        "_alarms",
         "_call",
         "_clock",
+        "_ends",
         "_estimate",
         "_observe",
         "_resume",
         "_settled",
-        "_single",
         "_text",
         "_tool_call",
         "_usage",
@@ -79,12 +84,14 @@ class Answer:
         call: Call,
         part: Part,
         *,
+        alarms: Alarms,
         clock: Callable[[], float],
         observe: Observe,
         estimate: Callable[[str], int],
         weigh: Callable[[ChatRequest], int],
         resume: Resume | None = None,
     ) -> None:
+        self._alarms = alarms
         self._call = call
         self._clock = clock
         self._observe = observe
@@ -92,13 +99,12 @@ class Answer:
         self._weigh = weigh
         self._resume = resume
         self._settled = False
-        self._single = call.choices == 1
-        """With several choices, the first finish_reason doesn't finish the stream."""
         self._text: list[str] = []
         self._tool_call = False
         self._usage: Usage | None = None
         self.finish_reason: str | None = None
         self.part = part
+        self._ends = self._end()
         self._note(part.first)
 
     @property
@@ -106,8 +112,12 @@ class Answer:
         """Whether this is a stream to be relayed with `events`, or one whole reply: `part.first`."""
         return self.part.decoder is not None
 
-    async def events(self) -> AsyncIterator[bytes]:
-        """The stream for the caller, the first chunk included, to its end or to one error event."""
+    async def events(self, write: Write | None = None) -> AsyncIterator[bytes]:
+        """The stream for the caller, the first chunk included, to its end or to one error event.
+
+        What `write` takes from the second chunk on isn't among them: it is written as it comes, without a
+        turn of the event loop and of five coroutines for each event.
+        """
         chunk = self.part.first
         while True:
             if chunk.data:
@@ -124,11 +134,12 @@ class Answer:
                 chunk = await self._last()
             else:
                 try:
-                    data = await self.part.reply.take()
+                    with self._alarms.limit(self._ends - self._clock(), self._call.task):
+                        chunk = await self._next(write)
                 except UpstreamError as error:
                     chunk = Chunk(failure=error.failure)
-                else:
-                    chunk = self._decoded(data)
+                except TimeoutError:
+                    chunk = Chunk(failure=_overdue())
             self._note(chunk)
 
     def settle(self) -> None:
@@ -142,7 +153,8 @@ class Answer:
         attempt.cost_usd = cost(usage, part.lane.model.price)
         writing = now - part.committed
         speed = usage.completion / writing if self.streams and writing > SHORTEST else None
-        self._observe(part.lane.model.id, attempt.failure is None, part.committed - part.began, speed)
+        answered = attempt.failure in (None, FailureKind.DEADLINE)
+        self._observe(part.lane.model.id, answered, part.committed - part.began, speed)
 
     def close(self) -> None:
         """The relay is over: settles, and lets go of the upstream."""
@@ -156,10 +168,32 @@ class Answer:
         self.settle()
         self._call.close(outcome, status, code)
 
+    def _end(self) -> float:
+        """When the part in hand must be over, on the call's clock."""
+        return min(self._call.deadline, self.part.began + self.part.lane.model.timeouts.total)
+
+    async def _next(self, write: Write | None) -> Chunk:
+        """The next chunk that `write` doesn't take."""
+        if write is None:
+            return self._decoded(await self.part.reply.take())
+        left: list[Chunk] = []
+
+        def sink(data: bytes) -> bool:
+            chunk = self._decoded(data)
+            plain = chunk.failure is None and chunk.finish_reason is None and not chunk.done
+            if plain and (not chunk.data or write(chunk.data)):
+                self._note(chunk)
+                return True
+            left.append(chunk)
+            return False
+
+        await self.part.reply.pour(sink)
+        return left[0] if left else self._decoded(await self.part.reply.take())
+
     async def _last(self) -> Chunk:
         """What comes after a finish_reason: the answer is whole, and no failure matters any more."""
         try:
-            async with asyncio.timeout(GRACE if self._single else None):
+            async with asyncio.timeout(GRACE):
                 return self._decoded(await self.part.reply.take())
         except (TimeoutError, UpstreamError):
             return Chunk(done=True)
@@ -193,6 +227,7 @@ class Answer:
         if self.part.attempt.outcome == "ok":
             self.part.attempt.outcome = CUT
         self.part = part
+        self._ends = self._end()
         self._usage = None
         self._settled = False
         return True
@@ -234,6 +269,10 @@ class Answer:
 def silent(kind: FailureKind, seconds: float) -> Failure:
     """The failure of an upstream that said nothing for too long."""
     return Failure(kind, f"no answer within {seconds:.3g} s")
+
+
+def _overdue() -> Failure:
+    return Failure(FailureKind.DEADLINE, "the deadline for the whole answer has passed")
 
 
 def _ended(last: Chunk) -> Chunk:

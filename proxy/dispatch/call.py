@@ -20,7 +20,7 @@ class Call:
     """Carried through every room that performs something. Closed exactly once, whatever happened."""
 
     __slots__ = ("_clock", "_emit", "began", "closed", "deadline", "forward", "impatient", "placed", "plan",
-                 "queued", "record", "request", "task", "upstream_time")  # fmt: skip
+                 "queued", "record", "request", "task", "traced", "upstream_time")  # fmt: skip
 
     def __init__(
         self,
@@ -44,6 +44,8 @@ class Call:
         """Header pairs that this provider may see of the caller's; None: none."""
         self.request: ChatRequest | None = None
         self.plan: RoutePlan | None = None
+        self.traced = False
+        """The answer says why it is as it is."""
         self.upstream_time = 0.0
         """Seconds spent waiting: for upstreams, and in back-off."""
         self.placed = False
@@ -57,11 +59,6 @@ class Call:
         if seconds is not None and self.began + seconds < self.deadline:
             self.deadline = self.began + seconds
             self.impatient = True
-
-    @property
-    def choices(self) -> int:
-        """How many answers were asked for (`n`)."""
-        return (self.request.fields.get("n") or 1) if self.request is not None else 1
 
     def remaining(self) -> float:
         """Seconds until the deadline; not above zero when it has passed."""

@@ -166,6 +166,7 @@ class Executor(Struct, frozen=True):
         return Answer(
             call,
             part,
+            alarms=self.alarms,
             clock=self.clock,
             observe=self.observe,
             estimate=self.estimate,
@@ -178,7 +179,7 @@ class Executor(Struct, frozen=True):
     ) -> Part | None:
         """The next model of the plan that continues a stream whose text so far the caller has seen."""
         goes_on = walk.broke(broken.lane.model, failure)
-        while goes_on and (model := walk.next()) is not None:
+        while goes_on and call.remaining() > 0.0 and (model := walk.next()) is not None:
             for exchange in _continuations(self.lanes[model.id], request, sent):
                 permit = self.breakers.admit(model.id)
                 if isinstance(permit, Refusal):

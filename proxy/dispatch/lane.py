@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -27,6 +27,10 @@ class Reply(Protocol):
 
     def take(self) -> Awaitable[bytes]:
         """All of the body that has come since the last time, at least one byte; none at the end."""
+
+    async def pour(self, sink: Callable[[bytes], bool]) -> None:
+        """Hands each piece to `sink` the moment that it comes, until that says no, or all has come, or it
+        can't be done: what follows is had by `take`."""
 
     def abort(self) -> None:
         """Closes the connection unless the body has come to its end. Idempotent, never waits."""

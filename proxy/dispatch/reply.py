@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Iterator, Mapping
 from typing import Protocol
 
 from proxy.dispatch.inflate import Inflate
+from proxy.dispatch.response import Sink
 from proxy.dispatch.trouble import Http1Error
 from proxy.errors import UpstreamError
 from proxy.types import Failure, FailureKind
@@ -27,6 +28,9 @@ class Exchange(Protocol):
 
     def take(self) -> Awaitable[bytes]:
         """All bytes that have come; none at the end. Raises Http1Error, and is closed then."""
+
+    async def pour(self, sink: Sink) -> None:
+        """Hands on whatever comes as it comes, until `sink` says no or all has come. Raises Http1Error."""
 
     def abort(self) -> None:
         """Closes the connection unless the body has come to its end. Idempotent, never waits."""
@@ -86,6 +90,11 @@ class Reply:
     def take(self) -> Awaitable[bytes]:
         """Everything that has come since the last time, decoded: never nothing before the end."""
         return self._exchange.take() if self._coding is None else self._unfold(self._coding)
+
+    async def pour(self, sink: Sink) -> None:
+        """The same, each piece handed to `sink` at once, until it says no or all has come: see `Response`."""
+        if self._coding is None:
+            await self._exchange.pour(sink)
 
     def abort(self) -> None:
         """Closes the connection, unless the body has come to its end: then it was given back. Idempotent."""

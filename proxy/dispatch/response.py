@@ -9,6 +9,9 @@ from typing import Protocol
 
 from proxy.dispatch.trouble import Http1Error, Trouble
 
+Sink = Callable[[bytes], bool]
+"""Takes a piece of the body; False: that was the last one that it takes."""
+
 
 class Source(Protocol):
     """Where a response comes from, until it is complete: a connection."""
@@ -24,8 +27,8 @@ class Response:
     """A response from its head on, filled by its connection and emptied by one reader."""
 
     __slots__ = (
-        "_clock", "_error", "_loop", "_parts", "_source", "_waiter", "complete", "deadline", "headers",
-        "patience", "size", "status",
+        "_clock", "_error", "_loop", "_parts", "_sink", "_source", "_waiter", "complete", "deadline",
+        "headers", "patience", "size", "status",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +55,7 @@ class Response:
         self._loop = loop
         self._clock = clock
         self._waiter: asyncio.Future[None] | None = None
+        self._sink: Sink | None = None
         self._error: Http1Error | None = None
 
     @property
@@ -83,6 +87,21 @@ class Response:
         if self._source is not None:
             self._source.relax()
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def pour(self, sink: Sink) -> None:
+        """Hands on whatever comes, the moment that it comes and without waking anybody, until `sink` says no.
+
+        Returns then, or when all has come: what follows is had by `take`. Each wait may take `patience`.
+        Raises Http1Error as `take` does.
+        """
+        if self._parts and not sink(await self.take()):
+            return
+        self._sink = sink
+        try:
+            while self._sink is not None and not self.complete:
+                await self.wait()
+        finally:
+            self._sink = None
 
     def rest(self) -> bytes | None:
         """The rest of the body when all of it has come, else None."""
@@ -118,7 +137,15 @@ class Response:
         self.size += len(data)
 
     def wake(self) -> None:
-        """The reader looks again."""
+        """The reader looks again; where it pours, its sink gets what has come."""
+        if self._sink is not None and self._error is None:
+            if self._parts:
+                self.deadline = self._clock() + self.patience
+                data, self._parts, self.size = b"".join(self._parts), [], 0
+                if not self._sink(data):
+                    self._sink = None
+            if self._sink is not None and not self.complete:
+                return
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 

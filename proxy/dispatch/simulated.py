@@ -52,5 +52,8 @@ class SimulatedReply:
         """The body, an event at a time."""
         return next(self._parts, b"")
 
+    async def pour(self, sink: Callable[[bytes], bool]) -> None:
+        """All is here already: it is taken."""
+
     def abort(self) -> None:
         """Nothing is open."""

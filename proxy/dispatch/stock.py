@@ -22,7 +22,7 @@ import httpx
 
 from proxy.dispatch.pool import KEEP_ALIVE, LOCAL_ERRNOS, Counts, Pool
 from proxy.dispatch.reply import Exchange
-from proxy.dispatch.response import Response
+from proxy.dispatch.response import Response, Sink
 from proxy.dispatch.tls import PORTS, tls_context
 from proxy.dispatch.trouble import Http1Error, Trouble, Waits
 from proxy.dispatch.upstream import Headers, compose
@@ -287,6 +287,9 @@ class StockExchange:
             self._closed = True
             await asyncio.shield(self._part(self._response))  # The connection can serve the next request.
         return b""
+
+    async def pour(self, sink: Sink) -> None:
+        """It can't: whoever wants more takes it."""
 
     def abort(self) -> None:
         """Closes it in the background: httpx can't without waiting."""

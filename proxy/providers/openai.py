@@ -45,7 +45,7 @@ class OpenAICodec:
 
     def decoder(self, request: ChatRequest) -> OpenAIDecoder:
         """For one stream; without the usage-only chunk unless the caller asked for it."""
-        return OpenAIDecoder(show_usage=request.include_usage)
+        return OpenAIDecoder(show_usage=request.include_usage, choices=request.fields.get("n") or 1)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """See `diagnose.refusal`."""

@@ -37,14 +37,16 @@ _DONE = b"data: [DONE]\n\n"
 class OpenAIDecoder:
     """Decodes one stream. After its end, or a failure, it says nothing more."""
 
-    __slots__ = ("_committed", "_finished", "_over", "_reader", "_show_usage", "_spoke")
+    __slots__ = ("_committed", "_finished", "_over", "_reader", "_show_usage", "_spoke", "_unfinished")
 
-    def __init__(self, show_usage: bool = False, limit: int = sse.MAX_EVENT) -> None:
+    def __init__(self, show_usage: bool = False, limit: int = sse.MAX_EVENT, choices: int = 1) -> None:
         self._reader = sse.Reader(limit)
         self._show_usage = show_usage
         self._spoke = False
         self._committed = False
+        self._unfinished = choices
         self._finished = False
+        """Every choice has its finish_reason."""
         self._over = False
 
     def feed(self, data: bytes) -> Chunk:
@@ -58,7 +60,7 @@ class OpenAIDecoder:
         return self._single(block) or (self._decode(block) if block else Chunk())
 
     def close(self) -> Chunk:
-        """The end: a failure unless a finish_reason or `[DONE]` was seen."""
+        """The end: a failure unless every choice's finish_reason or `[DONE]` was seen."""
         if self._over:
             return Chunk()
         chunk = self._decode(self._reader.close())
@@ -193,8 +195,10 @@ class OpenAIDecoder:
             if said.tool_calls or said.function_call:
                 chunk.tool_call = True
         if choice.finish_reason:
-            chunk.finish_reason = choice.finish_reason
-            self._finished = True
+            self._unfinished -= 1
+            if self._unfinished <= 0:
+                chunk.finish_reason = choice.finish_reason
+                self._finished = True
 
     def _end(self, chunk: Chunk) -> Chunk:
         self._over = chunk.done = True

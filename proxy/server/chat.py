@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from proxy.errors import ApiError, CallerLeftError
-from proxy.gateway import Answer, Call, Gateway, trace
+from proxy.gateway import Answer, Call, Gateway, Write, trace
 from proxy.server.admission import Admission, stopping
 from proxy.server.auth import Keyring
 from proxy.server.body import read_body
 from proxy.server.cors import check_page, cors_headers
+from proxy.server.cycle import WRITE_NOW
 from proxy.server.headers import deadline, forwarder, request_id, session_of
 from proxy.server.leaving import Leaving
 from proxy.server.policy import AccessPolicy, LimitPolicy
@@ -56,7 +57,8 @@ class ChatRoute:
             answer = await self._ask(call, headers, receive, leaving)
             if self._admission.closed:  # the caller's next call is for another process
                 head.append((b"connection", b"close"))
-            await _relay(call, answer, "x-kuro-trace" in headers, head, leaving, send)
+            write_now = None if "x-kuro-trace" in headers else scope.get("extensions", {}).get(WRITE_NOW)
+            await _relay(call, answer, head, leaving, send, write_now)
         except ApiError as error:
             leaving.stop()
             call.close("refused", error.status, error.code)
@@ -92,22 +94,25 @@ class ChatRoute:
         return await self._gateway.call(call, request, headers, session, traced="x-kuro-trace" in headers)
 
 
-async def _relay(call: Call, answer: Answer, traced: bool, head: Head, leaving: Leaving, send: Send) -> None:
+async def _relay(
+    call: Call, answer: Answer, head: Head, leaving: Leaving, send: Send, write_now: Write | None
+) -> None:
+    """`write_now`: None for an answer that carries its trace."""
     try:
         if answer.streams:
             head += _described(call, answer)
             head += _STREAM_HEAD
             await send({"type": "http.response.start", "status": 200, "headers": head})
             told = None
-            async for data in answer.events():
-                if traced and answer.part is not told:  # at the start, and at each seam
+            async for data in answer.events(write_now):
+                if call.traced and answer.part is not told:  # at the start, and at each seam
                     data, told = reply.with_trace_event(data, trace(call)), answer.part
                 await send({"type": "http.response.body", "body": data, "more_body": True})
             leaving.stop()
             await send({"type": "http.response.body", "body": b""})
         else:
             leaving.stop()
-            await _send_whole(call, answer, traced, head, send)
+            await _send_whole(call, answer, head, send)
     except asyncio.CancelledError:
         # Left, or the server ends: settle first, for a cancelled scope may cut every later await.
         if leaving.left:
@@ -131,10 +136,10 @@ async def _cut(call: Call, answer: Answer | None, head: Head, send: Send) -> Non
     await refuse(send, error, head)
 
 
-async def _send_whole(call: Call, answer: Answer, traced: bool, head: Head, send: Send) -> None:
+async def _send_whole(call: Call, answer: Answer, head: Head, send: Send) -> None:
     answer.settle()
     body = answer.part.first.data
-    if traced:
+    if call.traced:
         body = reply.with_trace(body, trace(call))
     head += _described(call, answer)
     head.append((b"content-type", b"application/json"))

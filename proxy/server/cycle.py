@@ -20,6 +20,8 @@ from proxy.wire.reply import error_body
 
 _log = logging.getLogger("kuro.server")
 
+WRITE_NOW = "kuro.write_now"
+"""The extension of ASGI under which an application finds `Cycle.write_now`."""
 HIGH_WATER = 64 * 1024
 """Bytes of a body that nobody has asked for yet, above which no more is read."""
 
@@ -76,6 +78,7 @@ class Cycle:
         self._head = b""
         """Composed, not written yet: it goes with the first piece of body."""
         self._chunked = False
+        scope["extensions"] = {WRITE_NOW: self.write_now}
         self._left: int | None = None
         """Bytes of the said length that are still to come; None: no length was said."""
 
@@ -108,6 +111,8 @@ class Cycle:
         else:
             if not self.complete and not self.disconnected:
                 await self._crashed(RuntimeError("the application returned without a whole response"))
+        finally:
+            self.scope.pop("extensions", None)  # It leads back here: only the collector would part them.
 
     # --- ASGI ------------------------------------------------------------------------------------
 
@@ -144,6 +149,13 @@ class Cycle:
             self._expects_continue = False
         else:
             raise RuntimeError(f"{message['type']} was not to be sent now")
+
+    def write_now(self, data: bytes) -> bool:
+        """`send` of a piece of body without a wait; False, and nothing is done, when that can't be."""
+        if self._line.write_paused or self._head or not self.started or self.complete or self.disconnected:
+            return False
+        self._write(data, True)
+        return True
 
     def _tell(self) -> None:
         self._news = True

@@ -504,3 +504,105 @@ async def test_an_answer_before_the_request_was_taken_is_given_and_the_connectio
         assert response.status == 413
         assert await drain(response) == b"no"
         assert pool.counts.open == 0
+
+
+# --- poured ----------------------------------------------------------------------------------------
+
+
+class Cup:
+    """Takes so many pieces, the one that it refuses included."""
+
+    def __init__(self, takes: int = 10**9) -> None:
+        self.got: list[bytes] = []
+        self._left = takes
+
+    def __call__(self, data: bytes) -> bool:
+        self.got.append(data)
+        self._left -= 1
+        return self._left > 0
+
+
+def stepwise(*pieces: bytes, then: Callable[[Line], Any] | None = None) -> tuple[Script, list[asyncio.Event]]:
+    """A script that sends a piece when its event is set."""
+    events = [asyncio.Event() for _ in pieces]
+
+    async def script(line: Line) -> None:
+        await line.request()
+        for piece, event in zip(pieces, events, strict=True):
+            await event.wait()
+            await line.send(piece)
+        if then is not None:
+            then(line)
+
+    return script, events
+
+
+async def test_what_is_poured_comes_piece_by_piece_to_the_end() -> None:
+    script, events = stepwise(OK + b"Content-Length: 6\r\n\r\nab", b"cd", b"ef")
+    async with peer(script) as it, pool_to(it) as pool:
+        events[0].set()
+        response, cup = await pool.request(HEAD, b"{}", Waits()), Cup()
+        pouring = asyncio.create_task(response.pour(cup))
+        for number, event in enumerate(events):
+            event.set()
+            await until(lambda: len(cup.got) > number)  # noqa: B023  # asked before the next turn
+        await pouring
+        assert cup.got == [b"ab", b"cd", b"ef"]
+        assert await response.take() == b""
+        assert pool.counts.idle == 1
+
+
+async def test_a_sink_that_has_had_enough_leaves_the_rest_to_be_taken() -> None:
+    script, events = stepwise(OK + b"Content-Length: 6\r\n\r\nab", b"cd", b"ef")
+    async with peer(script) as it, pool_to(it) as pool:
+        events[0].set()
+        response, cup = await pool.request(HEAD, b"{}", Waits()), Cup(takes=2)
+        pouring = asyncio.create_task(response.pour(cup))
+        events[1].set()
+        await pouring
+        events[2].set()
+        assert cup.got == [b"ab", b"cd"]
+        assert await response.take() == b"ef"
+
+
+async def test_pouring_raises_what_taking_would() -> None:
+    script, events = stepwise(OK + b"Content-Length: 6\r\n\r\nab", b"cd", then=Line.close)
+    async with peer(script) as it, pool_to(it) as pool:
+        for event in events:
+            event.set()
+        response, cup = await pool.request(HEAD, b"{}", Waits()), Cup()
+        with pytest.raises(Http1Error, match="in the middle"):
+            await response.pour(cup)
+        assert b"".join(cup.got) == b"abcd"
+
+
+async def test_silence_while_pouring_is_a_timeout_and_each_piece_winds_the_clock() -> None:
+    script, events = stepwise(OK + b"Content-Length: 6\r\n\r\nab", b"cd", b"never")
+    async with peer(script) as it, pool_to(it) as pool:
+        events[0].set()
+        response, cup = await pool.request(HEAD, b"{}", Waits(read=0.3)), Cup()
+        began = monotonic()
+        pouring = asyncio.create_task(response.pour(cup))
+        await asyncio.sleep(0.2)
+        events[1].set()
+        with pytest.raises(Http1Error) as caught:
+            await pouring
+        assert caught.value.kind is Trouble.READ_TIMEOUT
+        assert monotonic() - began >= 0.5
+        assert cup.got == [b"ab", b"cd"]
+
+
+async def test_pouring_that_is_cancelled_stops_at_once() -> None:
+    script, events = stepwise(OK + b"Content-Length: 6\r\n\r\nab", b"cd", b"ef")
+    async with peer(script) as it, pool_to(it) as pool:
+        events[0].set()
+        response, cup = await pool.request(HEAD, b"{}", Waits()), Cup()
+        pouring = asyncio.create_task(response.pour(cup))
+        await until(lambda: bool(cup.got))
+        pouring.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pouring
+        events[1].set()
+        assert await response.take() == b"cd"
+        assert cup.got == [b"ab"]
+        response.abort()

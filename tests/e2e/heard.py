@@ -47,6 +47,11 @@ class Heard:
         return [choice["finish_reason"] for choice in self._choices() if choice.get("finish_reason")]
 
     @property
+    def choices(self) -> int:
+        """How many answers it held, whole or in part."""
+        return len({choice["index"] for choice in self._choices()})
+
+    @property
     def usage(self) -> Json | None:
         return next((chunk["usage"] for chunk in self.chunks if chunk.get("usage")), None)
 
@@ -135,6 +140,6 @@ def _check(heard: Heard) -> None:
     if heard.done:
         assert heard.finish, "[DONE] without a finish_reason"
     else:
-        assert not heard.finish, "an invented end"
+        assert len(heard.finish) < max(heard.choices, 1), "an invented end"
     assert b"\nid:" not in heard.body
     assert b"data: \n" not in heard.body

@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -88,6 +89,8 @@ OTHERS = [
     model("crowded-backed", provider="crowded", timeouts={"connect": 0.2}, fallback=[SPARE]),
     model("twice-missing"),
     model("slow"),
+    model("long-winded", fallback=[SPARE]),
+    model("hurried", fallback=[SPARE], timeouts={"connect": 0.5, "first_token": 0.5, "total": 0.5}),
     model("slow-backed", fallback=[SPARE]),
     *[model(f"left-{when.replace(' ', '-')}") for when in LEAVING],
     model("small", fallback=["as-small"]),
@@ -320,6 +323,30 @@ def test_the_callers_own_deadline_is_nobodys_failure(proxy: Kuro, stub: StubUpst
     record = proxy.record(told.headers["x-request-id"])
     assert [a["failure"] for a in record["attempts"]] == ["deadline"]
     assert proxy.circuit("slow")["window_results"] == 0
+
+
+DEADLINES: dict[str, Any] = {
+    "the caller's": ("long-winded", {"x_request_timeout": "0.5"}),
+    "the model's own": ("hurried", {}),
+}
+
+
+@pytest.mark.parametrize(("name", "headers"), DEADLINES.values(), ids=DEADLINES.keys())
+def test_a_stream_that_has_begun_ends_at_the_deadline_too(
+    proxy: Kuro, stub: StubUpstream, name: str, headers: dict[str, str]
+) -> None:
+    stub.script(name, ok("word " * 100, pace=0.05))
+    began = time.monotonic()
+    told = call(proxy, name, stream=True, **headers)
+    assert 0.5 <= time.monotonic() - began < 1.5
+    assert told.text.startswith("word word")
+    assert told.error["code"] == "request_timeout"
+    record = proxy.record(told.headers["x-request-id"])
+    assert record["outcome"] == "aborted"
+    assert [a["failure"] for a in record["attempts"]] == ["deadline"]
+    assert record["fallback_used"] is False
+    assert proxy.circuit(name)["window_failures"] == 0
+    stub.last(name).disconnected.block(1.0)
 
 
 def test_half_of_the_callers_deadline_is_kept_for_the_fallback(proxy: Kuro, stub: StubUpstream) -> None:

@@ -226,9 +226,7 @@ ROWS: dict[str, Row] = {
     "an end after the role": bad_answer(no_finish(ok("")), modes=[STREAM]),
     "a cut after the role": bad_answer(cut_after(1), modes=[STREAM]),
     "a cut body": bad_answer(cut_after(1), modes=[WHOLE]),
-    "no JSON": bad_answer(
-        raw(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1\r\n\r\n{"), modes=[WHOLE]
-    ),
+    "no JSON": bad_answer(fail(200, body=b"{"), modes=[WHOLE]),
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.heard import Heard
+from tests.e2e.heard import Heard, listen
 from tests.e2e.kuro import Kuro
 from tests.e2e.sixteen.faults import (
     MESSAGES,
@@ -191,6 +191,18 @@ def test_08_nothing_is_spliced_into(proxy: Kuro, stub: StubUpstream, fields: dic
     stub.script("whole", cut_after(41, ok(STORY)))
     stub.script("whole-spare", STORIES)
     one_honest_error(proxy, stub, fields)
+
+
+def test_08_several_choices_are_finished_when_all_of_them_are(proxy: Kuro, stub: StubUpstream) -> None:
+    short = ok("one two")
+    stub.script("whole", cut_after(7, short))  # two roles, two words twice, one finish_reason of two
+    assert one_cut_choice(proxy).done == 0
+    stub.script("whole", cut_after(8, short))
+    assert one_cut_choice(proxy).done == 1
+
+
+def one_cut_choice(proxy: Kuro) -> Heard:
+    return listen(proxy, {"model": "whole", "messages": MESSAGES, "n": 2})
 
 
 def test_08_nothing_is_spliced_into_a_tool_call(proxy: Kuro, stub: StubUpstream) -> None:
