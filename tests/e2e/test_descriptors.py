@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import Counter
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +44,14 @@ async def test_a_storm_of_callers_is_answered_to_the_last(stub: StubUpstream, tm
 async def test_silent_connections_do_not_lock_others_out(stub: StubUpstream, tmp_path: Path) -> None:
     stub.script("one", ok("Here."))
     config = write_config(tmp_path, stub.url, [model("one")])
-    with running(config, descriptors=DESCRIPTORS) as kuro:
-        silent = [socket.create_connection(("127.0.0.1", kuro.port)) for _ in range(100)]
+    with running(config, descriptors=DESCRIPTORS) as kuro, ExitStack() as silent:
+        for _ in range(100):
+            silent.enter_context(socket.create_connection(("127.0.0.1", kuro.port)))
         before = cpu_seconds(kuro.process.pid)
         async with asyncio.timeout(PATIENCE):
             while (await ask(kuro.port, hello())).status != 200:
                 pass
         assert cpu_seconds(kuro.process.pid) - before < 0.5
-        for connection in silent:
-            connection.close()
 
 
 async def test_what_is_idle_towards_one_upstream_is_there_for_another(
