@@ -167,6 +167,11 @@ class Kuro:
         """The log line of one call."""
         return self.wait_line(lambda line: line.get("request_id") == request_id and "attempts" in line)
 
+    def records(self) -> list[dict[str, Any]]:
+        """All calls' log lines, once the process has ended."""
+        self._readers.join(PATIENCE)
+        return [line for line in self._lines if line.get("event") == "call"]
+
     def _find(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
         return next((line for line in self._lines if wanted(line)), None)
 
