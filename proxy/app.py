@@ -236,6 +236,7 @@ def _work(
         signal.signal(number, signal.SIG_IGN)  # until it serves; the parent tells it to stop, too
     settings = source()
     logs.configure(settings.log, log_level)
+    logs.stream(settings.log).shared = True
     _server(settings, link).run(sockets=[listening])
 
 

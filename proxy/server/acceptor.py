@@ -20,7 +20,7 @@ PAUSE = 0.005
 
 
 class Acceptor:
-    """Stands where uvicorn expects an `asyncio.Server`. The socket remains its giver's to close."""
+    """Stands where uvicorn expects an `asyncio.Server`. The socket is its giver's to close, after this."""
 
     def __init__(
         self,
@@ -42,11 +42,17 @@ class Acceptor:
         self._spare = spare
         self._opening: set[asyncio.Task[object]] = set()
         self._resting: asyncio.TimerHandle | None = None
+        self._closed = False
         listening.setblocking(False)
         self._loop.add_reader(listening.fileno(), self._take)
 
     def close(self) -> None:
-        """Takes no more."""
+        """Takes those who are in the kernel's queue already, and no more after them. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        while self._take_one():
+            pass
         if self._resting is not None:
             self._resting.cancel()
         self._loop.remove_reader(self._listening.fileno())
@@ -56,17 +62,22 @@ class Acceptor:
 
     def _take(self) -> None:
         for _ in range(BURST):
-            if len(self._connections) + len(self._opening) >= self._limit:
-                self._rest()
+            if not self._take_one():
                 return
-            try:
-                accepted, _ = self._listening.accept()
-            except (BlockingIOError, ConnectionAbortedError, InterruptedError):
-                return  # another worker was quicker, or the caller has left again
-            except OSError:  # no descriptor or no memory
-                self._rest()
-                return
-            self._open(accepted)
+
+    def _take_one(self) -> bool:
+        if len(self._connections) + len(self._opening) >= self._limit:
+            self._rest()
+            return False
+        try:
+            accepted, _ = self._listening.accept()
+        except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+            return False  # another worker was quicker, or the caller has left again
+        except OSError:  # no descriptor or no memory
+            self._rest()
+            return False
+        self._open(accepted)
+        return True
 
     def _open(self, accepted: socket.socket) -> None:
         accepted.setblocking(False)

@@ -32,6 +32,8 @@ logger = logging.getLogger("kuro")
 
 TICK = 0.05
 """Seconds between two looks at what is still open."""
+LAST_WORDS = 0.1
+"""Seconds in which a call that was on its way when the socket closed is still refused in words."""
 BACKSTOP = 3
 """Seconds that callers get to take the last bytes, and uvicorn to close what they left open."""
 
@@ -99,6 +101,11 @@ class Server(uvicorn.Server):
         await self._finish_calls()
         for task in tuple(self.server_state.tasks):
             task.cancel()
+        for server in self.servers:
+            server.close()
+        for each in sockets or ():
+            each.close()
+        await asyncio.sleep(LAST_WORDS)
         await super().shutdown(sockets)
 
     async def _finish_calls(self) -> None:

@@ -127,6 +127,7 @@ class Supervisor:
         word = DRAIN if self._stopping_until is None else HURRY
         if self._stopping_until is None:
             self._stopping_until = time.monotonic() + self.patience + BACKSTOP + MARGIN
+            self.listening.close()  # so that the last worker's is the last: nobody waits at a dead one
         self._due.clear()
         for worker in self.workers:
             worker.tell(word)

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from select import PIPE_BUF
 from typing import IO, Any
 
 BACKLOG = 16 * 1024 * 1024
@@ -39,6 +40,8 @@ class Stream:
         self._size = 0
         self._torn = False
         self._thread: threading.Thread | None = None
+        self.shared = False
+        """Other processes write into the same pipe: lines go in pieces that the kernel never mixes."""
         self.lost = 0
         """Lines that were never written."""
 
@@ -88,7 +91,8 @@ class Stream:
         try:
             target = self._target.open()
             while done < len(data):
-                written = target.write(data[done:] if done else data)
+                end = _whole_lines(data, done) if self.shared else len(data)
+                written = target.write(data[done:end] if done or end < len(data) else data)
                 if written is None:
                     time.sleep(PAUSE)
                 done += written or 0
@@ -98,6 +102,14 @@ class Stream:
         if done:
             self._torn = not data.endswith(b"\n", 0, done)
         return data.count(b"\n", max(done, len(data) - len(lines)))
+
+
+def _whole_lines(data: bytes, start: int) -> int:
+    """Where to end a write that begins at `start`: after as many lines as a pipe takes in one (pipe(7))."""
+    if len(data) - start <= PIPE_BUF:
+        return len(data)
+    end = data.rfind(b"\n", start, start + PIPE_BUF) + 1
+    return end or data.find(b"\n", start) + 1 or len(data)  # a longer line can't be kept whole
 
 
 _STANDARD = ("stdout", "stderr")

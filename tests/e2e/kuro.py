@@ -191,6 +191,11 @@ class Kuro:
         for name in names or [entry["id"] for entry in self.admin("/models")["data"]]:
             self.admin(f"/models/{name}/circuit", {"action": "reset"})
 
+    def records(self) -> list[dict[str, Any]]:
+        """All calls' log lines, once the process has ended."""
+        self._readers.join(PATIENCE)
+        return [line for line in self._lines if line.get("event") == "call"]
+
     def _find(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
         return next((line for line in self._lines if wanted(line)), None)
 

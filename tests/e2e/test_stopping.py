@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 
 from tests.bench.measure import family
 from tests.e2e.kuro import PATIENCE, ROOT, Kuro, model, write_config
-from tests.e2e.raw import Heard, ask, calling, get
+from tests.e2e.raw import Caller, Heard, ask, calling, get
 from tests.stub import Gate, StubUpstream, gated, hang, ok
 
 WORDS = " ".join(f"word{number}" for number in range(50))
@@ -51,7 +52,7 @@ def start(stub: StubUpstream, tmp_path: Path) -> Iterator[Callable[..., Kuro]]:
 async def hits(stub: StubUpstream, name: str, number: int = 1) -> Callable[[], Awaitable[object]]:
     """Waits for so many more requests than there were."""
     before = stub.hits(name)
-    return lambda: stub.wait_hits(name, before + number)
+    return lambda: stub.wait_hits(name, before + number, PATIENCE)
 
 
 async def exit_code(kuro: Kuro) -> int:
@@ -244,6 +245,11 @@ def workers_of(kuro: Kuro) -> set[int]:
     return {pid for pid in family(kuro.process.pid)[1:] if b"spawn_main" in command(pid)}
 
 
+def is_open(port: int) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
+
+
 def command(pid: int) -> bytes:
     """Its command line; empty when it has ended."""
     try:
@@ -292,8 +298,7 @@ async def test_workers_whose_parent_was_killed_end_by_themselves(start: Callable
     assert (await get(kuro.port, "/readyz")).status == 200
     kuro.process.kill()
     await until(lambda: not any(map(command, orphans)))
-    with pytest.raises(ConnectionRefusedError):
-        await get(kuro.port, "/readyz")
+    await until(lambda: not is_open(kuro.port))
 
 
 # --- once more on the same port ------------------------------------------------------------------
@@ -314,6 +319,65 @@ async def test_started_again_on_the_same_port_right_after(
     second = start("--port", str(first.port))
     assert second.port == first.port
     assert (await ask(second.port, body("brief"))).status == 200
+
+
+class Crowd:
+    """Callers that ask again and again, over whatever connection they can get, and what came of it."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.going = True
+        self.seen: Counter[str] = Counter()
+        self.half: list[Heard] = []
+        """Responses that began and did not end: never to be seen."""
+
+    async def call(self, number: int) -> None:
+        """One caller, until the crowd goes home."""
+        while self.going:
+            try:
+                async with calling(self.port) as caller:
+                    while self.going and await self._ask(caller, stream=bool(number % 2)):
+                        pass
+            except ConnectionError:
+                self.seen["not connected"] += 1
+                await asyncio.sleep(0.02)
+
+    async def _ask(self, caller: Caller, stream: bool) -> bool:
+        """Whether the connection can be used again."""
+        await caller.chat(body("brief", stream=stream))
+        heard = await caller.hear()
+        if heard.whole:
+            done = not stream or heard.body.endswith(b"data: [DONE]\n\n")
+            self.seen["ok" if heard.status == 200 and done else str(heard.code)] += 1
+            return heard.headers.get("connection") != "close"
+        if heard.status:
+            self.half.append(heard)
+        self.seen["closed before a byte"] += 1
+        return False
+
+
+@WORKERS
+async def test_restarted_under_load_nobody_gets_half_an_answer(
+    start: Callable[..., Kuro], stub: StubUpstream, workers: str
+) -> None:
+    stub.script("brief", ok("one two three four five six", pace=0.02))
+    first = start("--workers", workers)
+    crowd, asked = Crowd(first.port), await hits(stub, "brief", 200)
+    callers = [asyncio.create_task(crowd.call(number)) for number in range(40)]
+    await asked()
+    first.process.send_signal(signal.SIGTERM)
+    assert await exit_code(first) == 0
+    second = await asyncio.to_thread(start, "--workers", workers, "--port", str(first.port))
+    await (await hits(stub, "brief", 200))()
+    crowd.going = False
+    await asyncio.gather(*callers)
+    second.process.send_signal(signal.SIGTERM)
+    assert await exit_code(second) == 0
+    print(f"\n{dict(crowd.seen)}")
+    assert not crowd.half
+    assert set(crowd.seen) <= {"ok", "proxy_stopping", "not connected", "closed before a byte"}
+    records = Counter(record["outcome"] for kuro in (first, second) for record in kuro.records())
+    assert records == {"ok": crowd.seen["ok"], "refused": crowd.seen["proxy_stopping"]}
 
 
 def test_a_port_that_is_taken_is_said_so() -> None:

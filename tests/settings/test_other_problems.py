@@ -227,6 +227,14 @@ PROXY_CASES: list[Case] = [
         "limits: {body_timeout: 1e400}\n",
         ["limits.body_timeout: inf is out of range: must be smaller"],
     ),
+    (
+        "a queue that nobody may stand in",
+        "limits: {max_queue: -1, queue_timeout: 0}\n",
+        [
+            "limits.max_queue: -1 is out of range: must be 0 or more",
+            "limits.queue_timeout: 0 is out of range: must be above 0",
+        ],
+    ),
     ("a misspelt section", "listne: {}\n", ["listne: unknown key (did you mean 'listen'?)"]),
 ]
 

@@ -158,3 +158,20 @@ def test_threads_may_write_together_and_no_line_is_torn(tmp_path: Path) -> None:
     lines = path.read_text().splitlines()
     for name in "abcd":
         assert [line for line in lines if line[0] == name] == [f"{name} {number}" for number in range(200)]
+
+
+def test_lines_of_two_writers_are_not_mixed_in_a_pipe_that_is_full(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    streams = [Stream(str(pipe)) for _ in range(2)]
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(reading, True)
+    for letter, stream in zip(b"ab", streams, strict=True):
+        stream.shared = True
+        stream.write((bytes([letter]) * 1499 + b"\n") * 300)
+    left = 2 * 300 * 1500
+    read = b""
+    while len(read) < left:
+        read += os.read(reading, 1000)
+    os.close(reading)
+    assert {line for line in read.split(b"\n") if line} == {b"a" * 1499, b"b" * 1499}
