@@ -130,11 +130,10 @@ class Pool:
             self._ended = self.loop.create_future()
             await self._ended
 
-    def spare(self) -> int:
-        """Descriptors have run out somewhere: closes the oldest idle connections; how many are closing."""
+    def spare(self) -> None:
+        """Descriptors have run out somewhere: closes the oldest idle connections."""
         for connection in self._idle[:SPARED]:
             connection.discard()
-        return len(self._lingering)
 
     # --- told by connections ---------------------------------------------------------------------
 
@@ -245,9 +244,11 @@ class Pool:
                 try:
                     await dial(lambda: connection, host, port, tls)
                 except OSError as error:
-                    if not _is_local(error) or not sum(pool.spare() for pool in tuple(_pools)):
+                    if not _is_local(error):
                         raise
-                    await asyncio.sleep(TICK)  # until the descriptors are really free
+                    for pool in tuple(_pools):
+                        pool.spare()
+                    await asyncio.sleep(TICK)  # until the descriptors are really free, these or others
                     await dial(lambda: connection, host, port, tls)
             if self._closed:
                 raise Http1Error(Trouble.CLOSED, "the pool is closed")
