@@ -1,7 +1,7 @@
 """Takes connections off the listening socket: a few at a time, and none beyond what descriptors there are.
 
     the socket is readable --up to BURST--> protocol      so that workers on one socket share a storm
-      `limit` connections, or no descriptor left --> PAUSE, and look again
+      `share` and SURPLUS connections, or no descriptor left --> PAUSE, and look again
 
 An event loop's own server takes all at once, and when descriptors have run out it closes what it takes. Here
 the rest waits in the kernel's queue, where it costs no descriptor of ours.
@@ -15,6 +15,8 @@ from collections.abc import Callable, Collection
 
 BURST = 8
 """Connections that are taken in one turn of the loop."""
+SURPLUS = 8
+"""Connections beyond those that can be served: for as long as it takes to tell them so."""
 PAUSE = 0.005
 """Seconds until the next look when there was no room."""
 
@@ -27,7 +29,7 @@ class Acceptor:
         listening: socket.socket,
         protocol: Callable[[], asyncio.Protocol],
         connections: Collection[object],
-        limit: int,
+        share: int,
         spare: Callable[[int], None],
     ) -> None:
         """`connections` are those that live; every protocol adds and removes itself.
@@ -38,7 +40,7 @@ class Acceptor:
         self._listening = listening
         self._protocol = protocol
         self._connections = connections
-        self._limit = limit
+        self._share = share
         self._spare = spare
         self._opening: set[asyncio.Task[object]] = set()
         self._resting: asyncio.TimerHandle | None = None
@@ -66,7 +68,10 @@ class Acceptor:
                 return
 
     def _take_one(self) -> bool:
-        if len(self._connections) + len(self._opening) >= self._limit:
+        room = self._share - len(self._connections) - len(self._opening)
+        if room <= 0:
+            self._spare(2 * SURPLUS)
+        if room <= -SURPLUS:
             self._rest()
             return False
         try:
@@ -93,7 +98,6 @@ class Acceptor:
             task.exception()  # the caller left while its transport was made: nobody is to be told
 
     def _rest(self) -> None:
-        self._spare(2 * BURST)  # more than the surplus, so that whoever comes next can be served
         self._loop.remove_reader(self._listening.fileno())
         self._resting = self._loop.call_later(PAUSE, self._resume)
 

@@ -37,8 +37,6 @@ LAST_WORDS = 0.1
 BACKSTOP = 3
 """Seconds that callers get to take the last bytes, and uvicorn to close what they left open."""
 
-SURPLUS = 8
-"""Connections beyond those that can be served: for as long as it takes to tell them so."""
 
 READY, DRAIN, HURRY = b"ready", b"drain", b"hurry"
 """What a worker says to its parent, and what it is told by it."""
@@ -87,9 +85,8 @@ class Server(uvicorn.Server):
             sys.exit(STARTUP_FAILURE)
         kind: Any = config.http_protocol_class
         protocol = partial(kind, config, state, self.lifespan.state)
-        limit = self._admission.max_connections + SURPLUS
-        spare = partial(spare_waiting, state)
-        servers: Any = [Acceptor(each, protocol, state.connections, limit, spare) for each in sockets or ()]
+        share, spare = self._admission.max_connections, partial(spare_waiting, state)
+        servers: Any = [Acceptor(each, protocol, state.connections, share, spare) for each in sockets or ()]
         self.servers = servers
         self.started = True
         if self._link is not None:
