@@ -47,6 +47,8 @@ class Plan(msgspec.Struct, frozen=True):
     rate: int = 0
     burst: int = 1
     pace: int = 0
+    ramp: int = 0
+    """Connections opened a second; 0: as fast as they can be."""
 
 
 class Report(msgspec.Struct):
@@ -188,12 +190,15 @@ async def run(plan: Plan) -> Report:
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
     async with asyncio.timeout(_bound(plan)):
-        for start in range(0, plan.connections, _RAMP):
-            count = min(_RAMP, plan.connections - start)
+        group = max(plan.ramp // 50, 1) if plan.ramp else _RAMP
+        for start in range(0, plan.connections, group):
+            count = min(group, plan.connections - start)
             opening = [
                 loop.create_connection(lambda: Client(going), "127.0.0.1", plan.port) for _ in range(count)
             ]
             await asyncio.gather(*opening)
+            if plan.ramp:
+                await asyncio.sleep(count / plan.ramp)
         await going.done
     report = going.report
     report.seconds = time.perf_counter() - began

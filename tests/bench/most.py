@@ -22,6 +22,8 @@ from tests.bench.measure import Watch, cpu_seconds
 from tests.bench.scenarios import Bench
 
 HEADINGS = ("streams", "events/s", "lost", "stall ms", "kuro", "stub", "load", "MB")
+RAMP = 400
+"""Streams that begin in a second; the last one begins, then all are held for the given seconds."""
 ALLOWED_MS = 250.0
 """Of a stall."""
 
@@ -30,7 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.most", description=__doc__)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rate", type=int, default=20, help="events a second of each stream")
-    parser.add_argument("--seconds", type=int, default=8, help="length of each stream")
+    parser.add_argument("--seconds", type=int, default=8, help="that all are held at once")
     parser.add_argument("streams", type=int, nargs="+")
     options = parser.parse_args()
     print(("{:>9}" * len(HEADINGS)).format(*HEADINGS))
@@ -63,7 +65,9 @@ def _measure(bench: Bench, stub: int, streams: int, rate: int, seconds: int) -> 
     bench.load("kuro", Plan(kuro.port, 32, 1000))
     before, others, own, began = cpu_seconds(kuro.pid), cpu_seconds(stub), _children(), time.perf_counter()
     with Watch(kuro.pid) as watch:
-        report = bench.load("kuro", Plan(kuro.port, streams, streams, events=rate * seconds, rate=rate))
+        events = rate * (seconds + streams // RAMP)
+        plan = Plan(kuro.port, streams, streams, events=events, rate=rate, ramp=RAMP)
+        report = bench.load("kuro", plan)
     took = time.perf_counter() - began
     cores = [
         (cpu_seconds(kuro.pid) - before) / took,
@@ -72,10 +76,10 @@ def _measure(bench: Bench, stub: int, streams: int, rate: int, seconds: int) -> 
     ]
     lost = streams - report.requests + report.errors
     stall = report.gap_ms - 1000 / rate
-    events = report.events / took
+    done = report.events / took
     row = (
         streams,
-        f"{events:,.0f}",
+        f"{done:,.0f}",
         lost,
         f"{stall:.0f}",
         *(f"{c:.2f}" for c in cores),
