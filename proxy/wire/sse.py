@@ -3,9 +3,10 @@
     feed(data) --Reader--> block of whole events --joined--> the payloads, when all are plain `data: ...`
           (the rest waits)                       --events--> Event, Event, ...   in every other case
 
-Follows the event stream rules of the WHATWG HTML standard (section 9.2), with three liberties: `id` and
-`retry` are not interpreted, a last event without its blank line counts, and an event whose lines end
-in a lone CR is seen when the byte after it is.
+Follows the event stream rules of the WHATWG HTML standard (section 9.2), with five liberties: `id` and
+`retry` are not interpreted, an event whose data is empty is none, a last event without its blank line
+counts, byte order marks at the start are skipped however many there are (else a reader of what is relayed
+would skip the second), and an event whose lines end in a lone CR is seen when the byte after it is.
 """
 
 from __future__ import annotations
@@ -68,9 +69,9 @@ class Reader:
         return rest + (b"\n" if rest.endswith(b"\n") else b"\n\n")
 
     def _skip_bom(self) -> bool:
-        if self._tail.startswith(_BOM):
+        while self._tail.startswith(_BOM):
             del self._tail[:3]
-        elif _BOM.startswith(self._tail):
+        if _BOM.startswith(self._tail):
             return False
         self._fresh = False
         return True
