@@ -33,7 +33,7 @@ class Event(Struct):
     """One event. `data` is empty for comments and for events that say nothing."""
 
     raw: bytes
-    """As it came, to the end of its blank line, but without `id` lines."""
+    """As it came, to the end of its blank line; without `id` lines, if it had any."""
     data: bytes = b""
     """The data lines' values, joined by LF."""
     name: bytes = b""
@@ -142,8 +142,8 @@ def _event(raw: bytes, lines: bytes) -> Event:
 
 
 def _without_ids(raw: bytes) -> bytes:
-    lines = raw.splitlines(keepends=True)
-    return b"".join(line for line in lines if line.rstrip(b"\r\n").partition(b":")[0] != b"id")
+    # All line ends become LF: what was taken out may have kept a CR and an LF from being one.
+    return b"".join(line + b"\n" for line in raw.splitlines() if line.partition(b":")[0] != b"id")
 
 
 def _last_blank(buffer: bytearray, start: int) -> int:

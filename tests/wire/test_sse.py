@@ -111,7 +111,8 @@ def test_events(stream: bytes, expected: Parsed) -> None:
     ("raw", "kept"),
     [
         pytest.param(b"id: 1\ndata: a\n\n", b"data: a\n\n", id="before the data"),
-        pytest.param(b"data: a\r\nid\r\n\r\n", b"data: a\r\n\r\n", id="without a value, after the data"),
+        pytest.param(b"data: a\r\nid\r\n\r\n", b"data: a\n\n", id="without a value, after the data"),
+        pytest.param(b"data: a\rid: 1\n\n", b"data: a\n\n", id="between a CR and an LF"),
         pytest.param(
             b"data: id: 1\nidx: 2\n\n", b"data: id: 1\nidx: 2\n\n", id="not what only looks like one"
         ),

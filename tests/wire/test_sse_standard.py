@@ -78,6 +78,7 @@ CASES = {
     b"data: e\n\rdata: f\r\n\ndata: g\n\n",
     "CR, then LF twice": b"data: a\r\n\ndata: b\r\n\n",
     "NUL in an id": b"id: a\0b\ndata: a\n\nid: 7\ndata: b\n\n",
+    "an id that keeps a CR and an LF apart": b"data: a\rid: 1\n\ndata: b\n\n",
     "retry, and what is none": b"retry: 10\ndata: a\n\nretry: 1x\nretry:20\n\nretry\ndata: b\n\n",
     "a retry alone": b"retry: 3000\n\ndata: a\n\n",
     "names": b"event: a\nevent: b\ndata: 1\n\nevent\ndata: 2\n\nevent: c\n\ndata: 3\n\n",
