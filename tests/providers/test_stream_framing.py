@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from itertools import pairwise
 from typing import Any
 
@@ -22,8 +23,10 @@ STREAMS = {
     f"{dialect}: {recording.name}": (dialect, recording.stream)
     for dialect in CODECS
     for recording in RECORDINGS[dialect]
-    # Broken off within an event, or with a mark of its own: what is left has no framing to exchange.
-    if not parse(recording.stream).unfinished and not recording.stream.startswith(BOM)
+    # Broken off within an event, with a mark of its own, not UTF-8: these have no framing to exchange.
+    if not parse(recording.stream).unfinished
+    and not recording.stream.startswith(BOM)
+    and "\ufffd" not in recording.stream.decode("utf-8", "replace")
 }
 
 
@@ -194,3 +197,74 @@ def test_lone_surrogates_are_relayed_as_they_came_and_never_break_what_is_counte
     assert chunk.data == event
     assert chunk.text == "a?"
     assert chunk.dropped == 0
+
+
+# --- what is too much ----------------------------------------------------------------------------
+
+CROWDS = {
+    "choices": b'{"choices": [%b{}]}' % (b"{}," * 600_000),
+    "tool calls": b'{"choices": [{"delta": {"tool_calls": [%b{}]}}]}' % (b"{}," * 600_000),
+    "oddly typed": b'{"model": 5, "choices": [%b{}]}' % (b"{}," * 600_000),
+    "lists": b'{"choices": 5, "x": [%b1]}' % (b"[[[]]]," * 600_000),
+    "texts": b'{"choices": 5, "x": [%b1]}' % (b'"ab",' * 1_100_000),
+}
+
+
+@pytest.mark.parametrize("crowd", CROWDS.values(), ids=CROWDS.keys())
+@pytest.mark.parametrize("dialect", CODECS)
+def test_a_crowd_of_values_is_not_decoded(dialect: str, crowd: bytes) -> None:
+    tracemalloc.start()
+    try:
+        CODECS[dialect].decode(crowd)
+        decode(dialect, [b"data: " + crowd + b"\n\n"])
+        assert tracemalloc.get_traced_memory()[1] < 8 * len(crowd)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_answer_with_all_its_log_probabilities_is_no_crowd() -> None:
+    top = [{"token": "a", "logprob": -1.5, "bytes": [97]}] * 20
+    content = [{"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": top}] * 16_000
+    choice = {"message": {"content": "a" * 16_000}, "logprobs": {"content": content}, "finish_reason": "stop"}
+    body = json.dumps({"choices": [choice]}).encode()
+    assert CODECS["openai"].decode(body).failure is None
+
+
+@pytest.mark.parametrize(
+    ("counts", "usage"),
+    [
+        ({"prompt_tokens": 10**400, "completion_tokens": -5}, (10**9, 0, 0)),
+        ({"prompt_tokens": 1e300, "completion_tokens": "7"}, (10**9, 7, 0)),
+        ({"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 10**6}}, (5, 0, 5)),
+        ({"prompt_tokens": -5, "prompt_tokens_details": {"cached_tokens": -1}}, (0, 0, 0)),
+    ],
+    ids=["400 digits, and less than nothing", "floats and texts", "more cached than asked", "all negative"],
+)
+def test_absurd_counts_are_cut_to_what_can_be_billed(counts: Any, usage: tuple[int, int, int]) -> None:
+    choice = {"message": {"content": "x"}, "delta": {"content": "x"}, "finish_reason": "stop"}
+    body = json.dumps({"choices": [choice], "usage": counts}).encode()
+    for chunk in (CODECS["openai"].decode(body), decode("openai", [b"data: " + body + b"\n\n"])):
+        assert chunk.usage is not None
+        assert (chunk.usage.prompt, chunk.usage.completion, chunk.usage.cached) == usage
+
+
+def test_anthropic_tool_calls_are_told_apart_by_their_order_whatever_their_index() -> None:
+    opened = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+    piece = {"type": "input_json_delta", "partial_json": "{}"}
+    events = [
+        {"type": "content_block_start", "content_block": opened},
+        {"type": "content_block_delta", "delta": piece},
+        {"type": "content_block_stop"},
+    ]
+    stream = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events * 3)
+    chunks = payloads(decode("anthropic", [stream]).data)
+    calls = [call for chunk in chunks for call in chunk["choices"][0]["delta"].get("tool_calls", ())]
+    assert [call["index"] for call in calls] == [0, 0, 1, 1, 2, 2]
+
+
+def test_tool_calls_that_never_stop_are_a_failure() -> None:
+    block = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+    events = [{"type": "content_block_start", "index": at, "content_block": block} for at in range(20)]
+    failure = decode("anthropic", [b"data: %b\n\n" % json.dumps(e).encode() for e in events]).failure
+    assert failure is not None
+    assert failure.kind == "bad_response"
