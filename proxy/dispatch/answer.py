@@ -3,8 +3,9 @@
 A non-streaming reply is one chunk, and complete. A stream ends in one of three ways:
 
     finished   finish_reason was seen            data: [DONE]
-    broken     cut, silent or an error event,    one data: {"error": ...}, nothing after it
-               and nobody could continue it
+    broken     cut, silent, too long or an       one data: {"error": ...}, nothing after it
+               error event, and nobody could
+               continue it
     left       the caller went away              nothing
 
 A stream that breaks may be continued by another model: the answer then has several parts, each a
@@ -23,12 +24,17 @@ from proxy.dispatch.lane import Lane, Reply
 from proxy.errors import ApiError, UpstreamError
 from proxy.providers.base import Decoder
 from proxy.providers.failure import VERDICTS
+from proxy.providers.scrub import hide
 from proxy.types import Attempt, Chunk, Failure, FailureKind, Usage
 from proxy.wire.reply import error_event
 
 DONE = b"data: [DONE]\n\n"
 GRACE = 1.0
-"""Seconds that a finished stream gets for its usage and its end."""
+"""Seconds that a finished stream gets for its usage and its end, in all."""
+TEXT_LIMIT = 1_000_000
+"""Characters of an answer that are kept: to continue it, to estimate its tokens. Models write fewer."""
+EPSILON = 0.001
+"""Seconds by which a timer may be early."""
 SHORTEST = 0.05
 """Seconds of a stream below which its tokens per second say nothing."""
 
@@ -62,8 +68,11 @@ class Answer:
         "_call",
         "_clock",
         "_estimate",
+        "_expired",
+        "_expiry",
         "_observe",
         "_resume",
+        "_said",
         "_settled",
         "_single",
         "_text",
@@ -92,10 +101,16 @@ class Answer:
         self._single = call.choices == 1
         """With several choices, the first finish_reason doesn't finish the stream."""
         self._text: list[str] = []
+        self._said = 0
+        """Characters of the answer; beyond TEXT_LIMIT they are only counted."""
         self._tool_call = False
         self._usage: Usage | None = None
+        self._expired = False
+        self._expiry: asyncio.TimerHandle | None = None
         self.finish_reason: str | None = None
         self.part = part
+        if self.streams:
+            self._expire_in(self._left())
         self._note(part.first)
 
     @property
@@ -110,8 +125,9 @@ class Answer:
             if chunk.data:
                 yield chunk.data
             if chunk.failure is not None:
-                if not await self._continue(chunk.failure):
-                    yield self._broken(chunk.failure)
+                failure = hide(chunk.failure, self.part.lane.secrets)
+                if not await self._continue(failure):
+                    yield self._broken(failure)
                     return
                 chunk = self.part.first
             elif chunk.done:
@@ -126,6 +142,8 @@ class Answer:
         if self._settled:
             return
         self._settled = True
+        if self._expiry is not None:
+            self._expiry.cancel()
         part, attempt, now = self.part, self.part.attempt, self._clock()
         attempt.duration_ms = (now - part.began) * 1e3
         attempt.usage = usage = self._usage or self._estimated()
@@ -151,25 +169,48 @@ class Answer:
         source, decoder = self.part.source, self.part.decoder
         assert source is not None
         assert decoder is not None
-        finished = self.finish_reason is not None
         try:
-            if finished and self._single:
-                async with asyncio.timeout(GRACE):
-                    return decoder.feed(await anext(source))
             return decoder.feed(await anext(source))
         except StopAsyncIteration:
             return _ended(decoder.close())
-        except TimeoutError:
-            return Chunk(done=True)
         except UpstreamError as error:
-            return Chunk(done=True) if finished else Chunk(failure=error.failure)
+            if self.finish_reason is not None:
+                return Chunk(done=True)
+            return Chunk(failure=self._overdue() if self._expired else error.failure)
+
+    def _left(self) -> float:
+        """Seconds until this part must have ended: its model's limit, or what the call has left."""
+        total = self.part.lane.model.timeouts.total - (self._clock() - self.part.began)
+        return max(min(total, self._call.remaining()), 0.0)
+
+    def _expire_in(self, seconds: float) -> None:
+        """Ends the stream after so many seconds, whether bytes come or not. One timer, not one per read."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        self._expired = True
+        self.part.reply.abort()
+
+    def _overdue(self) -> Failure:
+        if self._call.remaining() > EPSILON:
+            total = self.part.lane.model.timeouts.total
+            return Failure(FailureKind.IDLE_TIMEOUT, f"not finished within {total:.3g} s")
+        if self._call.impatient:
+            return Failure(FailureKind.DEADLINE, "the deadline that the caller set has passed")
+        return Failure(FailureKind.DEADLINE, "the call's deadline has passed")
 
     def _note(self, chunk: Chunk) -> None:
         if chunk.text:
-            self._text.append(chunk.text)
+            self._said += len(chunk.text)
+            if self._said <= TEXT_LIMIT:
+                self._text.append(chunk.text)
         if chunk.usage is not None:
             self._usage = chunk.usage
         if chunk.finish_reason is not None:
+            if self.finish_reason is None and self._single and self.streams:
+                self._expire_in(min(GRACE, self._left()))
             self.finish_reason = chunk.finish_reason
         if chunk.tool_call:
             self._tool_call = True
@@ -179,6 +220,8 @@ class Answer:
         self._blame(failure)
         if self._resume is None or self._tool_call or self.finish_reason is not None:
             return False
+        if self._said > TEXT_LIMIT or failure.kind is FailureKind.DEADLINE:
+            return False
         self.settle()
         self.part.reply.abort()
         part = await self._resume("".join(self._text))
@@ -187,7 +230,8 @@ class Answer:
         self.part.attempt.outcome = CUT
         self.part = part
         self._usage = None
-        self._settled = False
+        self._settled = self._expired = False
+        self._expire_in(self._left())
         return True
 
     def _blame(self, failure: Failure) -> None:
@@ -203,7 +247,11 @@ class Answer:
     def _estimated(self) -> Usage:
         plan = self._call.plan
         prompt = plan.features.prompt_tokens if plan is not None else 0
-        return Usage(prompt=prompt, completion=self._estimate("".join(self._text)), estimated=True)
+        text = "".join(self._text)
+        completion = self._estimate(text)
+        if self._said > TEXT_LIMIT:
+            completion = completion * self._said // max(len(text), 1)
+        return Usage(prompt=prompt, completion=completion, estimated=True)
 
 
 def silent(kind: FailureKind, seconds: float) -> Failure:
