@@ -154,6 +154,12 @@ class Kuro:
             raise AssertionError(f"no such line ({found!r}) in:\n" + "\n".join(map(str, self._lines[-20:])))
         return line
 
+    def log(self) -> str:
+        """Everything that it has written so far, but for the line that says where it listens."""
+        with self._changed:
+            lines = [line for line in self._lines if line.get("event") != "listening"]
+        return "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+
     def record(self, request_id: str) -> dict[str, Any]:
         """The log line of one call."""
         return self.wait_line(lambda line: line.get("request_id") == request_id and "attempts" in line)
