@@ -5,7 +5,7 @@ AIMOCK := @copilotkit/aimock@1.43.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:  ## what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/.app  ## serve on http://127.0.0.1:8080, in the foreground
 	@exec $(BIN)/python -m proxy serve
@@ -23,6 +23,9 @@ lint: .venv/.dev  ## format check, ruff, mypy --strict
 format: .venv/.dev  ## format and sort imports
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format .
+
+hostile-upstreams: .venv/.dev  ## bombs, floods and endless streams, several at once: memory, and others' waits
+	$(BIN)/pytest -m slow -s tests/e2e/test_hostile_upstreams_load.py
 
 bench: .venv/.dev  ## CPU, latency and memory beside the raw floor and, when installed, nginx and LiteLLM
 	$(BIN)/python -m tests.bench.run
@@ -64,4 +67,4 @@ clean:  ## remove what the other targets made
 	  npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix $@ $(AIMOCK); \
 	fi
 
-.PHONY: help run test check lint format bench bench-peers wheel lock clean
+.PHONY: help run test check lint format hostile-upstreams bench bench-peers wheel lock clean

@@ -117,6 +117,10 @@ class Kuro:
         settings: dict[str, Any] = {"api_key": "sk-test", "max_retries": 0, "timeout": 20.0} | options
         return OpenAI(base_url=f"{self.url}/v1", **settings)
 
+    def connect(self, timeout: float = PATIENCE) -> http.client.HTTPConnection:
+        """A connection of its own, for who wants to read as he pleases."""
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+
     def request(
         self,
         method: str,
@@ -125,7 +129,7 @@ class Kuro:
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, dict[str, str], bytes]:
         """One request by the standard library: status, headers by lower-case name, body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = self.connect()
         try:
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()

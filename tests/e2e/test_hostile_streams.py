@@ -109,7 +109,7 @@ def test_the_total_limit_holds_whatever_comes(quick: Kuro, stub: StubUpstream, b
     began = time.monotonic()
     status, headers, body = quick.chat(STREAM | {"model": "third"})
     assert status == 200
-    assert LIMITS["total"] - 0.2 <= time.monotonic() - began < LIMITS["total"] + 1
+    assert LIMITS["total"] - 0.2 <= time.monotonic() - began < LIMITS["total"] + 2
     assert b"[DONE]" not in body[-2000:]
     error = json.loads(parse(body[-2000:][body[-2000:].rindex(b"data:") :]).messages[-1].data)["error"]
     assert error["code"] == "upstream_timeout"
@@ -124,7 +124,7 @@ def test_the_callers_own_deadline_ends_a_stream_that_goes_on(quick: Kuro, stub: 
     began = time.monotonic()
     status, _, body = quick.chat(STREAM | {"model": "third"}, x_request_timeout="1")
     assert status == 200
-    assert 0.9 <= time.monotonic() - began < 1.8
+    assert 0.9 <= time.monotonic() - began < 3
     assert json.loads(parse(body).messages[-1].data)["error"]["code"] == "request_timeout"
 
 
@@ -140,7 +140,7 @@ def test_a_finished_stream_that_goes_on_is_ended_for_the_caller(
     began = time.monotonic()
     status, headers, body = quick.chat(STREAM)
     assert (status, text_of(body)) == (200, "All is well.")
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 3.0
     assert quick.record(headers["x-request-id"])["outcome"] == "ok"
 
 

@@ -130,7 +130,7 @@ def test_the_fallback_answers_instead(quick: Kuro, stub: StubUpstream, behaviour
     assert (status, text_of(body)) == (200, "All is well.")
     assert headers["x-kuro-fallback"] == "true"
     assert memory.peak() - before < 64
-    assert prober.longest < 1.0, "others were served meanwhile"
+    assert prober.longest < 2.0, "others were served meanwhile"
     assert not prober.failed
     well(quick, stub)
 
@@ -164,7 +164,7 @@ def test_nothing_but_a_token_feeds_the_first_token_limit(
     began = time.monotonic()
     status, headers, body = quick.chat(STREAM)
     assert (status, text_of(body)) == (200, "All is well.")
-    assert LIMITS["first_token"] <= time.monotonic() - began < LIMITS["first_token"] + 0.8
+    assert LIMITS["first_token"] <= time.monotonic() - began < LIMITS["first_token"] + 2
     record = quick.record(headers["x-request-id"])
     assert record["attempts"][0]["failure"] == "first_token_timeout"
     well(quick, stub)
