@@ -33,10 +33,10 @@ GRACE = 1.0
 """Seconds that a finished stream gets for its usage and its end, in all."""
 TEXT_LIMIT = 1_000_000
 """Characters of an answer that are kept: to continue it, to estimate its tokens. Models write fewer."""
-EPSILON = 0.001
-"""Seconds by which a timer may be early."""
 SHORTEST = 0.05
 """Seconds of a stream below which its tokens per second say nothing."""
+
+_OVERDUE = Failure(FailureKind.DEADLINE, "the deadline for the whole answer has passed")
 
 Observe = Callable[[str, bool, float | None, float | None], None]
 """(model, answered, seconds to the first token, tokens per second)."""
@@ -176,7 +176,7 @@ class Answer:
         except UpstreamError as error:
             if self.finish_reason is not None:
                 return Chunk(done=True)
-            return Chunk(failure=self._overdue() if self._expired else error.failure)
+            return Chunk(failure=_OVERDUE if self._expired else error.failure)
 
     def _left(self) -> float:
         """Seconds until this part must have ended: its model's limit, or what the call has left."""
@@ -192,14 +192,6 @@ class Answer:
     def _expire(self) -> None:
         self._expired = True
         self.part.reply.abort()
-
-    def _overdue(self) -> Failure:
-        if self._call.remaining() > EPSILON:
-            total = self.part.lane.model.timeouts.total
-            return Failure(FailureKind.IDLE_TIMEOUT, f"not finished within {total:.3g} s")
-        if self._call.impatient:
-            return Failure(FailureKind.DEADLINE, "the deadline that the caller set has passed")
-        return Failure(FailureKind.DEADLINE, "the call's deadline has passed")
 
     def _note(self, chunk: Chunk) -> None:
         if chunk.text:
