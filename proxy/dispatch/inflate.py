@@ -9,7 +9,7 @@ import zlib
 
 from proxy.dispatch.trouble import Http1Error, Trouble
 
-STEP = 256 * 1024
+STEP = 64 * 1024
 """Bytes that one `pull` gives at most."""
 
 _GZIP, _ZLIB, _RAW = 31, 15, -15
