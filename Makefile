@@ -5,7 +5,7 @@ AIMOCK := @copilotkit/aimock@1.43.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:  ## what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/.app  ## serve on http://127.0.0.1:8080, in the foreground
 	@exec $(BIN)/python -m proxy serve
@@ -32,6 +32,9 @@ sixteen: .venv/.dev  ## show how a stream fares under sixteen upstream faults, a
 
 sixteen-full: .venv/.dev  ## the same with every silence and outage at its real length: six minutes
 	@$(BIN)/python -m tests.e2e.sixteen --full
+
+hostile-upstreams: .venv/.dev  ## bombs, floods and endless streams, several at once: memory, and others' waits
+	$(BIN)/pytest -m slow -s tests/e2e/test_hostile_upstreams_load.py
 
 bench: .venv/.dev  ## CPU, latency and memory beside the raw floor and, when installed, nginx and LiteLLM
 	$(BIN)/python -m tests.bench.run
@@ -73,4 +76,4 @@ clean:  ## remove what the other targets made
 	  npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix $@ $(AIMOCK); \
 	fi
 
-.PHONY: help run test slow check lint format sixteen sixteen-full bench bench-peers wheel lock clean
+.PHONY: help run test slow check lint format sixteen sixteen-full hostile-upstreams bench bench-peers wheel lock clean

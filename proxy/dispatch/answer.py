@@ -13,7 +13,6 @@ committed attempt of its own.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from msgspec import Struct
@@ -25,12 +24,15 @@ from proxy.dispatch.lane import Lane, Reply
 from proxy.errors import ApiError, UpstreamError
 from proxy.providers.base import Decoder
 from proxy.providers.failure import VERDICTS
+from proxy.providers.scrub import hide
 from proxy.types import Attempt, ChatRequest, Chunk, Failure, FailureKind, Usage
 from proxy.wire.reply import error_event
 
 DONE = b"data: [DONE]\n\n"
 GRACE = 1.0
-"""Seconds that a finished stream gets for its usage and its end."""
+"""Seconds that a finished stream gets for its usage and its end, in all."""
+TEXT_LIMIT = 1_000_000
+"""Characters of an answer that are kept: to continue it, to estimate its tokens. Models write fewer."""
 SHORTEST = 0.05
 """Seconds of a stream below which its tokens per second say nothing."""
 
@@ -70,6 +72,7 @@ class Answer:
         "_estimate",
         "_observe",
         "_resume",
+        "_said",
         "_settled",
         "_text",
         "_tool_call",
@@ -100,6 +103,8 @@ class Answer:
         self._resume = resume
         self._settled = False
         self._text: list[str] = []
+        self._said = 0
+        """Characters of the answer; beyond TEXT_LIMIT they are only counted."""
         self._tool_call = False
         self._usage: Usage | None = None
         self.finish_reason: str | None = None
@@ -123,8 +128,9 @@ class Answer:
             if chunk.data:
                 yield chunk.data
             if chunk.failure is not None:
-                if not await self._continue(chunk.failure):
-                    yield self._broken(chunk.failure)
+                failure = hide(chunk.failure, self.part.lane.secrets)
+                if not await self._continue(failure):
+                    yield self._broken(failure)
                     return
                 chunk = self.part.first
             elif chunk.done:
@@ -193,7 +199,7 @@ class Answer:
     async def _last(self) -> Chunk:
         """What comes after a finish_reason: the answer is whole, and no failure matters any more."""
         try:
-            async with asyncio.timeout(GRACE):
+            with self._alarms.limit(self._ends - self._clock(), self._call.task):
                 return self._decoded(await self.part.reply.take())
         except (TimeoutError, UpstreamError):
             return Chunk(done=True)
@@ -206,10 +212,14 @@ class Answer:
 
     def _note(self, chunk: Chunk) -> None:
         if chunk.text:
-            self._text.append(chunk.text)
+            self._said += len(chunk.text)
+            if self._said <= TEXT_LIMIT:
+                self._text.append(chunk.text)
         if chunk.usage is not None:
             self._usage = chunk.usage
         if chunk.finish_reason is not None:
+            if self.finish_reason is None:
+                self._ends = min(self._ends, self._clock() + GRACE)
             self.finish_reason = chunk.finish_reason
         if chunk.tool_call:
             self._tool_call = True
@@ -218,6 +228,8 @@ class Answer:
         """Lets another model take over where this one broke off, if it may and can."""
         self._blame(failure)
         if self._resume is None or self._tool_call or self.finish_reason is not None:
+            return False
+        if self._said > TEXT_LIMIT or failure.kind is FailureKind.DEADLINE:
             return False
         self.settle()
         self.part.reply.abort()
@@ -254,7 +266,7 @@ class Answer:
         if usage is None:
             return self._estimated()
         if self.streams and self.finish_reason is None:
-            written = max(usage.completion, self._estimate("".join(self._text)))
+            written = max(usage.completion, self._written())
             return replace(usage, completion=written, estimated=True)
         return usage
 
@@ -263,7 +275,13 @@ class Answer:
         prompt = plan.features.prompt_tokens if plan is not None else 0
         if not prompt and self._call.request is not None:
             prompt = self._weigh(self._call.request)
-        return Usage(prompt=prompt, completion=self._estimate("".join(self._text)), estimated=True)
+        return Usage(prompt=prompt, completion=self._written(), estimated=True)
+
+    def _written(self) -> int:
+        """Tokens of the text so far, estimated."""
+        text = "".join(self._text)
+        tokens = self._estimate(text)
+        return tokens if self._said <= TEXT_LIMIT else tokens * self._said // max(len(text), 1)
 
 
 def silent(kind: FailureKind, seconds: float) -> Failure:

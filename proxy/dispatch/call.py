@@ -10,6 +10,9 @@ from proxy.types import Attempt, CallRecord, ChatRequest, Model, Price, Provider
 Clock = Callable[[], float]
 """Monotonic seconds."""
 
+NAME_LIMIT = 200
+"""Characters of a model's name that are recorded: upstreams send what they like."""
+
 CUT = "cut"
 """The outcome of an attempt whose stream broke, and was continued by another: its text was seen."""
 
@@ -73,7 +76,7 @@ class Call:
         record = self.record
         record.selected_model = model.id
         record.provider = model.provider
-        record.response_model = response_model
+        record.response_model = response_model and response_model[:NAME_LIMIT]
         record.fallback_used = self.plan is not None and model.id != self.plan.models[0]
         record.ttft_ms = (self._clock() - self.began) * 1e3
 

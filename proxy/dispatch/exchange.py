@@ -13,12 +13,19 @@ from proxy.dispatch.call import Call
 from proxy.dispatch.lane import Lane, Reply
 from proxy.errors import UpstreamError
 from proxy.providers.base import Decoder
+from proxy.providers.scrub import hide
 from proxy.types import ChatRequest, Chunk, Failure, FailureKind
+from proxy.wire import sse
 
 REPLY_LIMIT = 64 * 1024 * 1024
 """Bytes of a non-streaming reply."""
 ERROR_LIMIT = 64 * 1024
 """Bytes of an error body that are read."""
+HELD_LIMIT = sse.MAX_EVENT
+"""Bytes of a stream that may come before its commit point: they are held back until then."""
+
+_NO_STREAM = Failure(FailureKind.BAD_RESPONSE, "not an event stream")
+_NEVER_BEGUN = Failure(FailureKind.BAD_RESPONSE, "the stream ended before it had begun")
 
 
 class Exchange:
@@ -56,11 +63,12 @@ class Exchange:
         self.reply = reply
         self.status = reply.status
         if reply.status != 200:
-            return lane.codec.error(reply.status, reply.headers, await _error_body(reply))
+            return self._told(lane.codec.error(reply.status, reply.headers, await _error_body(reply)))
         if not request.stream:
-            return _whole(lane.codec.decode(await reply.read(REPLY_LIMIT)))
-        if not reply.headers.get("content-type", "").startswith("text/event-stream"):
-            return _not_a_stream(lane.codec.decode(await _error_body(reply)))
+            chunk = lane.codec.decode(await reply.read(REPLY_LIMIT))
+            return chunk if chunk.failure is None else self._told(chunk.failure)
+        if not reply.headers.get("content-type", "").lower().startswith("text/event-stream"):
+            return self._told(lane.codec.decode(await _error_body(reply)).failure or _NO_STREAM)
         return await self._commit(reply)
 
     def abort(self) -> None:
@@ -73,20 +81,28 @@ class Exchange:
         decoder = self.lane.codec.decoder(self._request)
         self.decoder = self._wrap(decoder) if self._wrap is not None else decoder
         held: list[Chunk] = []
+        size = 0
         while data := await reply.take():
             chunk = self.decoder.feed(data)
             if chunk.failure is not None:
-                return chunk.failure
+                return self._told(chunk.failure)
             held.append(chunk)
+            size += len(chunk.data)
             if _speaks(chunk):
                 return _joined(held)
             if chunk.done:
                 break
+            if size > HELD_LIMIT:
+                return Failure(FailureKind.BAD_RESPONSE, f"more than {HELD_LIMIT} bytes without a token")
         held.append(self.decoder.close())
         if _speaks(held[-1]) and held[-1].failure is None:
             held[-1].done = True
             return _joined(held)
-        return held[-1].failure or Failure(FailureKind.BAD_RESPONSE, "the stream ended before it had begun")
+        return self._told(held[-1].failure or _NEVER_BEGUN)
+
+    def _told(self, failure: Failure) -> Failure:
+        """The failure, as it may be said, logged and recorded."""
+        return hide(failure, self.lane.secrets)
 
 
 async def _error_body(reply: Reply) -> bytes:
@@ -95,14 +111,6 @@ async def _error_body(reply: Reply) -> bytes:
         return await reply.read(ERROR_LIMIT)
     except UpstreamError:
         return b""
-
-
-def _whole(chunk: Chunk) -> Chunk | Failure:
-    return chunk.failure or chunk
-
-
-def _not_a_stream(chunk: Chunk) -> Failure:
-    return chunk.failure or Failure(FailureKind.BAD_RESPONSE, "not an event stream")
 
 
 def _speaks(chunk: Chunk) -> bool:

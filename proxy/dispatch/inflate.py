@@ -9,7 +9,7 @@ import zlib
 
 from proxy.dispatch.trouble import Http1Error, Trouble
 
-STEP = 256 * 1024
+STEP = 64 * 1024
 """Bytes that one `pull` gives at most."""
 
 _GZIP, _ZLIB, _RAW = 31, 15, -15
@@ -18,6 +18,9 @@ _GZIP, _ZLIB, _RAW = 31, 15, -15
 _CODINGS: dict[str, int | None] = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": None}
 """`deflate` means zlib (RFC 9110, section 8.4.1.2), but some send the raw format: its first bytes tell."""
 
+_FOREIGN = frozenset(("br", "zstd", "compress", "x-compress", "dcb", "dcz"))
+"""Names that may be said: an unknown one is the upstream's own words."""
+
 
 class Inflate:
     """One body: `feed` what came, `pull` until it gives nothing, `finish` at the end."""
@@ -25,10 +28,13 @@ class Inflate:
     def __init__(self, coding: str) -> None:
         """Raises Http1Error for a coding that can't be undone."""
         if coding not in _CODINGS:
-            raise Http1Error(Trouble.BAD_RESPONSE, f"content-encoding {coding[:40]!r} was not asked for")
+            known = coding if coding in _FOREIGN else "of an unknown name"
+            raise Http1Error(Trouble.BAD_RESPONSE, f"a content-encoding ({known}) that was not asked for")
         self._bits = _CODINGS[coding]
         self._stream: zlib._Decompress | None = None
         self._input = b""
+        self._empty = True
+        """Nothing has come out of the present member."""
         self._full = False
         """The last pull was cut off: zlib may hold more although it took all of its input."""
 
@@ -48,8 +54,11 @@ class Inflate:
                 raise Http1Error(Trouble.BAD_RESPONSE, "the body is not what its coding says") from None
             self._full = len(data) == STEP and not stream.eof
             self._input = stream.unused_data if stream.eof else stream.unconsumed_tail
+            self._empty &= not data
             if stream.eof:
                 self._stream = None  # Another gzip member may follow.
+                if self._empty and self._input:
+                    raise Http1Error(Trouble.BAD_RESPONSE, "an empty member before the compressed body's end")
             if data:
                 return data
         return b""
@@ -64,5 +73,6 @@ class Inflate:
             if len(self._input) < 2:
                 return None
             self._bits = _ZLIB if int.from_bytes(self._input[:2], "big") % 31 == 0 else _RAW
+        self._empty = True
         self._stream = zlib.decompressobj(self._bits)
         return self._stream

@@ -8,6 +8,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from proxy.providers.base import Codec
+from proxy.providers.scrub import Secrets, secrets_of
 from proxy.types import Model, Provider, Timeouts, UpstreamRequest
 
 
@@ -62,10 +63,12 @@ class Lane(Struct, frozen=True):
     upstream: Upstream
     patient: Timeouts
     """The model's timeouts for a reply that comes as one piece: no sign of life until it is done."""
+    secrets: Secrets = ()
+    """What no failure may say."""
 
 
 def lane(model: Model, provider: Provider, codec: Codec, upstream: Upstream) -> Lane:
     """Puts a lane together."""
     limits = model.timeouts
     patient = Timeouts(limits.connect, limits.first_token, limits.total, limits.total)
-    return Lane(model, provider, codec, upstream, patient)
+    return Lane(model, provider, codec, upstream, patient, secrets_of(provider))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Iterator, Mapping
 from typing import Protocol
 
@@ -105,6 +106,9 @@ class Reply:
             inflate = self._inflate
             if inflate is None:
                 inflate = self._inflate = Inflate(coding)
+            if data := inflate.pull():
+                await asyncio.sleep(0)  # Nothing was waited for: limits may pass, and others have their turn.
+                return data
             while not (data := inflate.pull()):
                 raw = await self._exchange.take()
                 if not raw:

@@ -142,6 +142,8 @@ class Response:
             if self._parts:
                 self.deadline = self._clock() + self.patience
                 data, self._parts, self.size = b"".join(self._parts), [], 0
+                if self._source is not None:
+                    self._source.relax()
                 if not self._sink(data):
                     self._sink = None
             if self._sink is not None and not self.complete:

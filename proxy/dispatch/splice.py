@@ -15,12 +15,14 @@ What a continuation thinks before its first new text is held back as well: the c
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
 
 from proxy.errors import UpstreamError
 from proxy.providers.base import Decoder
+from proxy.providers.openai_shapes import read_json
 from proxy.types import ChatRequest, Chunk, Failure, FailureKind, Model, Need
 from proxy.wire import sse
 
@@ -105,7 +107,10 @@ class Seam:
             self._passed = True
             new = said[len(self._expected) :]
             if chunk.text != new:
-                chunk.data, chunk.text = _rewritten(chunk.data, new), new
+                data = _rewritten(chunk.data, new)
+                if data is None:
+                    return Chunk(failure=_departed())
+                chunk.data, chunk.text = data, new
             return chunk
         if not self._expected.startswith(said) or ends:
             return Chunk(failure=chunk.failure or _departed())
@@ -128,17 +133,28 @@ def _add(total: Chunk, chunk: Chunk) -> None:
     total.failure = chunk.failure
 
 
-def _rewritten(data: bytes, text: str) -> bytes:
-    """The events of one chunk with `text` as their content: in the first that has any, none after it."""
+def _rewritten(data: bytes, text: str) -> bytes | None:
+    """The events of one chunk with `text` as their content: in the first that has any, none after it.
+
+    None when one can't be read here, which the decoder could: its text is not known to be new.
+    """
     out = []
     for event in sse.events(data):
-        payload: Any = msgspec.json.decode(event.data)
-        for choice in payload.get("choices") or ():
-            delta = choice.get("delta") or {}
-            if delta.get("content"):
-                delta["content"], text = text, ""
-        out.append(b"data: " + msgspec.json.encode(payload) + b"\n\n")
+        payload = read_json(event.data) if event.data else {}
+        if not isinstance(payload, dict):
+            return None
+        deltas = [delta for delta in _deltas(payload) if delta.get("content")]
+        for delta in deltas:
+            delta["content"], text = text, ""
+        # As ASCII: a lone surrogate has no other form.
+        out.append(b"data: %b\n\n" % json.dumps(payload).encode() if deltas else event.raw)
     return b"".join(out)
+
+
+def _deltas(payload: dict[str, Any]) -> list[dict[str, Any]]:
+    choices = payload.get("choices")
+    found = [c.get("delta") for c in choices if isinstance(c, dict)] if isinstance(choices, list) else []
+    return [delta for delta in found if isinstance(delta, dict)]
 
 
 def _departed() -> Failure:

@@ -32,9 +32,14 @@ from proxy.providers.diagnose import bad_response, in_band
 from proxy.providers.openai_shapes import read_json
 from proxy.types import Chunk, Failure, Usage
 from proxy.wire import sse
+from proxy.wire.crowd import many_values
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+
+
+MOST_OPEN = 16
+"""Tool calls that may be written at once: each is remembered to its stop. Anthropic writes one by one."""
 
 
 class _Call(Struct):
@@ -56,7 +61,9 @@ class AnthropicDecoder:
         self._show_usage = show_usage
         self._usage: Usage | None = None
         self._head = b""
-        self._calls: dict[Any, _Call] = {}
+        self._calls: dict[int, _Call] = {}
+        """Those that haven't stopped, by the block's index."""
+        self._opened = 0
         self._started = False
         self._finished = False
         self._over = False
@@ -127,8 +134,11 @@ class AnthropicDecoder:
             return self._text(chunk, text_of(block.get("text")))
         if block.get("type") != "tool_use":
             return b""
-        call = _Call(len(self._calls), block)
-        self._calls[_index(event)] = call
+        if len(self._calls) == MOST_OPEN:
+            self._fail(chunk, bad_response(f"More than {MOST_OPEN} tool calls are written at once."))
+            return b""
+        call = self._calls[_index(event)] = _Call(self._opened, block)
+        self._opened += 1
         chunk.meaningful = chunk.tool_call = True
         function = {"name": text_of(block.get("name")), "arguments": ""}
         opened = {"id": text_of(block.get("id")), "type": "function", "function": function}
@@ -146,7 +156,7 @@ class AnthropicDecoder:
         return b""
 
     def _block_stop(self, event: dict[str, Any], chunk: Chunk) -> bytes:
-        call = self._calls.get(_index(event))
+        call = self._calls.pop(_index(event), None)
         return b"" if call is None or call.said else self._arguments(chunk, call, arguments_of(call.block))
 
     def _message_delta(self, event: dict[str, Any], chunk: Chunk) -> bytes:
@@ -234,10 +244,13 @@ _EVENTS: dict[str, Callable[[AnthropicDecoder, dict[str, Any], Chunk], bytes]] =
 
 
 def _read(data: bytes) -> Any:
+    if many_values(data):
+        return None
     try:
         return _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return read_json(data)
+        # It isn't JSON, or it has the lone surrogates that msgspec refuses.
+        return read_json(data) if b"\\u" in data else None
 
 
 def _dict(value: Any) -> dict[str, Any]:

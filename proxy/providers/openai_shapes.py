@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from proxy.providers.diagnose import bad_response, in_band
 from proxy.types import Chunk, Usage
+from proxy.wire.crowd import many_objects, many_values
 
 
 class Something(Struct, gc=False):
@@ -130,18 +131,25 @@ _read = msgspec.json.Decoder(Completion).decode
 
 
 def read_completion(body: bytes) -> Completion | None:
-    """One of them, however oddly typed; None when it isn't a JSON object."""
+    """One of them, however oddly typed; None when it isn't a JSON object, or one of far too many values."""
+    if many_objects(body):
+        return None
     try:
         if not body.isascii():
             body.decode()
         return _read(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except msgspec.ValidationError:
         value = read_json(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # It isn't JSON, for which json takes ten times as long; or it has lone surrogates.
+        value = read_json(body) if b"\\u" in body else None
     return _completion(value) if isinstance(value, dict) else None
 
 
 def read_json(body: bytes) -> Any:
-    """Any JSON value, None when it is none. Takes the lone surrogates that msgspec refuses."""
+    """Any JSON value; None for none or far too many. Takes the lone surrogates that msgspec refuses."""
+    if many_values(body):
+        return None
     try:
         return json.loads(body.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError):
@@ -149,14 +157,23 @@ def read_json(body: bytes) -> Any:
 
 
 def usage_of(counts: Counts) -> Usage:
-    """The canonical usage."""
+    """The canonical usage. Whatever an upstream counts: no less than nothing, no more cached than asked."""
     prompt, completion = counts.prompt_tokens_details, counts.completion_tokens_details
+    asked = _within(counts.prompt_tokens, MOST_TOKENS)
     return Usage(
-        prompt=counts.prompt_tokens or 0,
-        completion=counts.completion_tokens or 0,
-        cached=(prompt.cached_tokens or 0) if prompt else 0,
-        reasoning=(completion.reasoning_tokens or 0) if completion else 0,
+        prompt=asked,
+        completion=_within(counts.completion_tokens, MOST_TOKENS),
+        cached=_within(prompt.cached_tokens, asked) if prompt else 0,
+        reasoning=_within(completion.reasoning_tokens, MOST_TOKENS) if completion else 0,
     )
+
+
+MOST_TOKENS = 10**9
+"""More than any call has: a number of 400 digits can't even be multiplied by a price."""
+
+
+def _within(count: int | None, most: int) -> int:
+    return min(max(count or 0, 0), most)
 
 
 def read_reply(body: bytes) -> Chunk:

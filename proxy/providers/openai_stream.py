@@ -30,6 +30,7 @@ from proxy.providers.openai_shapes import (
 )
 from proxy.types import Chunk, Failure
 from proxy.wire import sse
+from proxy.wire.crowd import many_objects
 
 _DONE = b"data: [DONE]\n\n"
 
@@ -96,6 +97,8 @@ class OpenAIDecoder:
         if joined is None:
             return None if block else Chunk()
         payloads, count = joined
+        if many_objects(payloads):
+            return None
         array = b"[%b]" % payloads
         try:
             if not block.isascii():

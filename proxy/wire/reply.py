@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from proxy.errors import ApiError
+from proxy.wire.crowd import many_values
 
 _TRACE = "kuro"
 
@@ -73,6 +74,8 @@ def _replaced(lines: bytes, payload: bytes) -> bytes:
 
 
 def _object(data: bytes) -> dict[str, Any] | None:
+    if many_values(data):
+        return None
     try:
         fields = _decode(data)
     except (ValueError, RecursionError):

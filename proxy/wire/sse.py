@@ -3,9 +3,10 @@
     feed(data) --Reader--> block of whole events --joined--> the payloads, when all are plain `data: ...`
           (the rest waits)                       --events--> Event, Event, ...   in every other case
 
-Follows the event stream rules of the WHATWG HTML standard (section 9.2), with three liberties: `id` and
-`retry` are not interpreted, a last event without its blank line counts, and an event whose lines end
-in a lone CR is seen when the byte after it is.
+Follows the event stream rules of the WHATWG HTML standard (section 9.2), with five liberties: `id` and
+`retry` are not interpreted, an event whose data is empty is none, a last event without its blank line
+counts, byte order marks at the start are skipped however many there are (else a reader of what is relayed
+would skip the second), and an event whose lines end in a lone CR is seen when the byte after it is.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Event(Struct):
     """One event. `data` is empty for comments and for events that say nothing."""
 
     raw: bytes
-    """As it came, to the end of its blank line, but without `id` lines."""
+    """As it came, to the end of its blank line; without `id` lines, if it had any."""
     data: bytes = b""
     """The data lines' values, joined by LF."""
     name: bytes = b""
@@ -68,9 +69,9 @@ class Reader:
         return rest + (b"\n" if rest.endswith(b"\n") else b"\n\n")
 
     def _skip_bom(self) -> bool:
-        if self._tail.startswith(_BOM):
+        while self._tail.startswith(_BOM):
             del self._tail[:3]
-        elif _BOM.startswith(self._tail):
+        if _BOM.startswith(self._tail):
             return False
         self._fresh = False
         return True
@@ -136,8 +137,8 @@ def _event(raw: bytes, lines: bytes) -> Event:
 
 
 def _without_ids(raw: bytes) -> bytes:
-    lines = raw.splitlines(keepends=True)
-    return b"".join(line for line in lines if line.rstrip(b"\r\n").partition(b":")[0] != b"id")
+    # All line ends become LF: what was taken out may have kept a CR and an LF from being one.
+    return b"".join(line + b"\n" for line in raw.splitlines() if line.partition(b":")[0] != b"id")
 
 
 def _last_blank(buffer: bytearray, start: int) -> int:

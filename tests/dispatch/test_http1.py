@@ -606,3 +606,11 @@ async def test_pouring_that_is_cancelled_stops_at_once() -> None:
         assert await response.take() == b"cd"
         assert cup.got == [b"ab"]
         response.abort()
+
+
+async def test_pouring_goes_on_however_much_comes_at_once() -> None:
+    body = bytes(4 * HIGH_WATER)
+    async with peer(once(OK + b"Content-Length: %d\r\n\r\n" % len(body) + body)) as it, pool_to(it) as pool:
+        response, cup = await pool.request(HEAD, b"{}", Waits(read=5)), Cup()
+        await response.pour(cup)
+        assert b"".join(cup.got) == body

@@ -75,6 +75,7 @@ BROKEN = [
     pytest.param("gzip", gzip.compress(TEXT)[:-8] + bytes(8), Trouble.BAD_RESPONSE, id="a wrong checksum"),
     pytest.param("gzip", gzip.compress(TEXT) + b"garbage", Trouble.BAD_RESPONSE, id="garbage behind it"),
     pytest.param("deflate", b"\x78", Trouble.TRUNCATED, id="one byte"),
+    pytest.param("gzip", gzip.compress(b"") * 2, Trouble.BAD_RESPONSE, id="empty members"),
     pytest.param("br", b"", Trouble.BAD_RESPONSE, id="a coding that nobody asked for"),
     pytest.param("gzip, gzip", b"", Trouble.BAD_RESPONSE, id="two codings"),
 ]
@@ -85,6 +86,17 @@ def test_is_refused(coding: str, data: bytes, kind: Trouble) -> None:
     with pytest.raises(Http1Error) as caught:
         unfold(coding, [data])
     assert caught.value.kind is kind
+
+
+def test_an_empty_member_may_stand_at_the_end() -> None:
+    assert unfold("gzip", [gzip.compress(TEXT) + gzip.compress(b"")]) == TEXT
+
+
+@pytest.mark.parametrize("coding", ["br", "sk-secret"])
+def test_only_known_codings_are_said_back(coding: str) -> None:
+    with pytest.raises(Http1Error) as caught:
+        Inflate(coding)
+    assert (coding in str(caught.value)) is (coding == "br")
 
 
 def test_an_empty_body_may_claim_any_coding_that_is_known() -> None:

@@ -95,6 +95,28 @@ def test_a_tool_call_may_follow_what_was_sent() -> None:
     assert any(chunk.tool_call and b"tool_calls" in chunk.data for chunk in chunks)
 
 
+ODD = {
+    "a lone surrogate behind the seam": b'"The quick \\ud83c"',
+    "content as parts": b'[{"type": "text", "text": "The quick "}, {"type": "text", "text": "fox"}]',
+}
+
+
+@pytest.mark.parametrize("content", ODD.values(), ids=ODD.keys())
+def test_events_that_only_the_decoder_understands_do_not_break_the_seam(content: bytes) -> None:
+    odd = b'data: {"choices": [5, {"index": 0, "delta": {"content": %b}}], "x": 1}\n\n' % content
+    text, chunks = run("The quick ", odd + stream(" jumps"))
+    assert text in ("? jumps", "fox jumps")
+    assert not any(chunk.failure for chunk in chunks)
+
+
+def test_oddly_typed_events_around_the_seam_pass_as_they_came() -> None:
+    odd = [b'{"choices": 5}', b'{"choices": [{"delta": 7}]}', b'{"choices": [[]]}']
+    events = b"".join(b"data: %b\n\n" % event for event in odd)
+    text, chunks = run("The ", events + stream("The ", "fox") + events)
+    assert text == "fox"
+    assert not any(chunk.failure for chunk in chunks)
+
+
 def test_the_white_space_after_a_prefill_is_not_doubled() -> None:
     assert run(" ", stream(" brown", " fox"), lenient=True)[0] == "brown fox"
 

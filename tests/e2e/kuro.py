@@ -127,6 +127,10 @@ class Kuro:
         settings: dict[str, Any] = {"api_key": "sk-test", "max_retries": 0, "timeout": 20.0} | options
         return OpenAI(base_url=f"{self.url}/v1", **settings)
 
+    def connect(self, timeout: float = PATIENCE) -> http.client.HTTPConnection:
+        """A connection of its own, for who wants to read as he pleases."""
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+
     def request(
         self,
         method: str,
@@ -135,7 +139,7 @@ class Kuro:
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, dict[str, str], bytes]:
         """One request by the standard library: status, headers by lower-case name, body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = self.connect()
         try:
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()
@@ -163,6 +167,12 @@ class Kuro:
         if line is None:
             raise AssertionError(f"no such line ({found!r}) in:\n" + "\n".join(map(str, self._lines[-20:])))
         return line
+
+    def log(self) -> str:
+        """Everything that it has written so far, but for the line that says where it listens."""
+        with self._changed:
+            lines = [line for line in self._lines if line.get("event") != "listening"]
+        return "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
 
     def record(self, request_id: str) -> dict[str, Any]:
         """The log line of one call."""

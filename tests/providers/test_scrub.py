@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import MESSAGE_LIMIT
-from proxy.providers.scrub import scrub
+from proxy.providers.scrub import hide, scrub, secrets_of
+from proxy.types import Failure, FailureKind, Provider
 
 
 @pytest.mark.parametrize(
@@ -64,3 +65,54 @@ def test_what_is_scrubbed_can_be_sent(text: str) -> None:
 def test_no_key_of_ours_survives(tail: str) -> None:
     key = f"sk-{tail}"
     assert tail not in scrub(f"The key {key}, given as Bearer {key}, is wrong", key)
+
+
+# --- by value ------------------------------------------------------------------------------------
+
+KEY = "hunter2.Zq9/with+no=known~shape"
+PROVIDER = Provider(
+    "p",
+    "openai",
+    "http://user:pass-word-1@10.1.2.3:8000/v1",
+    api_key=KEY,
+    headers={"X-Title": "Kuro Proxy Co", "X-Gateway-Token": "Bearer another~secret~one"},
+)
+
+
+def hidden(text: str, provider: Provider = PROVIDER) -> str:
+    return hide(Failure(FailureKind.AUTH, text), secrets_of(provider)).message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param(f"your {KEY} is bad", "your [secret] is bad", id="the key"),
+        pytest.param(f"{KEY}{KEY}", "[secret][secret]", id="twice"),
+        pytest.param("got another~secret~one", "got [secret]", id="a secret header"),
+        pytest.param("pass-word-1 is wrong", "[secret] is wrong", id="the password of its URL"),
+        pytest.param("from Kuro Proxy Co", "from Kuro Proxy Co", id="a header that is none"),
+        pytest.param("user:pass-word-1@10.1.2.3:8000 is down", "[url] is down", id="its address"),
+        pytest.param("words of no interest", "words of no interest", id="nothing"),
+    ],
+)
+def test_what_is_configured_is_hidden_by_value(text: str, said: str) -> None:
+    assert hidden(text) == said
+
+
+@given(st.integers(12, len(KEY)), st.booleans())
+def test_no_dozen_characters_of_the_key_are_left_where_a_text_was_cut(length: int, head: bool) -> None:
+    piece = KEY[:length] if head else KEY[-length:]
+    said = hidden(f"bad key {piece}")
+    assert all(KEY[at : at + 12] not in said for at in range(len(KEY) - 11))
+
+
+def test_every_field_that_the_upstream_wrote_is_looked_at() -> None:
+    failure = hide(Failure(FailureKind.AUTH, KEY, 401, KEY, KEY, KEY, 1.0), secrets_of(PROVIDER))
+    secret = "[secret]"
+    assert failure == Failure(FailureKind.AUTH, secret, 401, secret, secret, secret, 1.0)
+
+
+@pytest.mark.parametrize("key", [None, "", " ", "EMPTY", "ollama"])
+def test_keys_that_are_words_are_none(key: str | None) -> None:
+    provider = Provider("p", "openai", "http://ollama/v1", api_key=key)
+    assert hidden("EMPTY ollama said none", provider) == "EMPTY ollama said none"
