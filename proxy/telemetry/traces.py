@@ -54,10 +54,12 @@ def _counting(exporter: SpanExporter, account: Account) -> SpanExporter:
 
     def counted(spans: Sequence[ReadableSpan]) -> SpanExportResult:
         account.taken += len(spans)
-        account.failed += len(spans)  # until it is known better: it may raise
-        result = export(spans)
-        if result is SpanExportResult.SUCCESS:
-            account.failed -= len(spans)
+        result = SpanExportResult.FAILURE
+        try:
+            result = export(spans)
+        finally:
+            if result is not SpanExportResult.SUCCESS:
+                account.failed += len(spans)
         return result
 
     exporter.export = counted  # type: ignore[method-assign]
