@@ -42,7 +42,7 @@ ONLY_IN = {
     "prometheus_client": ("proxy.telemetry.metrics",),
     "yaml": ("proxy.settings.*",),
     "os": ("proxy.settings.*", "proxy.__main__"),
-    "httptools": ("proxy.dispatch.*", "proxy.server.protocol"),
+    "httptools": ("proxy.dispatch.*", "proxy.server.protocol", "proxy.server.framing"),
     "re2": ("proxy.routing.*",),
     "proxy.settings": ("proxy.settings", "proxy.settings.*", "proxy.app", "proxy.__main__"),
     "proxy.app": ("proxy.app", "proxy.__main__"),

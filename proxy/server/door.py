@@ -10,21 +10,34 @@ One per process. Times are seconds of the event loop's clock.
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import Counter
 from itertools import islice
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 from proxy.server.policy import LimitPolicy
+
+_log = logging.getLogger("kuro.server")
 
 SWEEP = 0.5
 """Seconds between two looks; deadlines are kept up to this much late."""
 RESTED = 0.5
 """Seconds without a request after which a connection may be closed to spare its descriptor."""
+CUTS = 64
+"""Connections that are ended at once; then others get a turn."""
+BREATH = 0.005
+"""Seconds until the next lot."""
+_REPORT = 10.0
+"""Seconds between two lines about refusals: who sends rubbish must not fill the disk."""
 
 
 class Guest(Protocol):
     """A connection, as the door sees it."""
 
     deadline: float
+    write_paused: bool
+    """An answer is on its way to it, and it takes it slowly: it has a deadline, and a right to stay."""
 
     def overdue(self) -> None:
         """Its deadline has passed."""
@@ -39,6 +52,9 @@ class Door:
     def __init__(self, limits: LimitPolicy, loop: asyncio.AbstractEventLoop) -> None:
         self.limits = limits
         self.loop = loop
+        self.refusals: Counter[str] = Counter()
+        """Code -> refusals that were not told yet."""
+        self._told = 0.0
         self._waiting: dict[Guest, float] = {}
         """Since when."""
         self._inside = 0
@@ -79,14 +95,44 @@ class Door:
 
     def _make_room(self) -> bool:
         for guest in self._waiting:
+            if guest.write_paused:
+                continue
             guest.evict()
+            self.refusals["connection_dropped"] += 1
             return True
         return False
 
     def _sweep(self) -> None:
         now = self.loop.time()
-        for guest in [guest for guest in self._waiting if guest.deadline <= now]:
+        due = [guest for guest in self._waiting if guest.deadline <= now]
+        for guest in due[:CUTS]:
             guest.overdue()
-        self._sweeping = bool(self._waiting)
+        if self.refusals and now - self._told > _REPORT:
+            self._tell(now)
+        self._sweeping = bool(self._waiting or self.refusals)
         if self._sweeping:
-            self.loop.call_later(SWEEP, self._sweep)
+            self.loop.call_later(BREATH if len(due) > CUTS else SWEEP, self._sweep)
+
+    def _tell(self, now: float) -> None:
+        told = ", ".join(f"{number} {code}" for code, number in sorted(self.refusals.items()))
+        _log.warning("connections refused or cut: %s", told, extra={"event": "refused_connections"})
+        self.refusals.clear()
+        self._told = now
+
+
+_doors: WeakKeyDictionary[object, Door] = WeakKeyDictionary()
+
+
+def door_of(server: object, limits: LimitPolicy, loop: asyncio.AbstractEventLoop) -> Door:
+    """The one door of a server; whoever asks first has it made."""
+    door = _doors.get(server)
+    if door is None:
+        door = _doors[server] = Door(limits, loop)
+    return door
+
+
+def spare_waiting(server: object, number: int) -> None:
+    """Closes up to so many of this server's connections that wait for a request."""
+    door = _doors.get(server)
+    if door is not None:
+        door.spare(number)

@@ -61,5 +61,9 @@ class LimitPolicy(Struct, frozen=True):
     max_head_bytes: int = 64 * 1024
     """Of a request line and its headers; above it 431."""
     max_header_lines: int = 200
+    """Above it 431."""
+    send_timeout: float = 300.0
+    """Seconds in which a caller that takes nothing at all of its answer is waited for; then it is cut."""
     max_connections: int = 10_000
-    """Connections in one process. When there are as many, whoever waits longest without a request goes."""
+    """Connections in one process, fewer if descriptors lack. When there are as many, whoever waits longest
+    without a request goes."""

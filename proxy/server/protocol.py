@@ -13,39 +13,39 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from ssl import SSLObject
+from collections.abc import Mapping
 from typing import Any, cast
-from urllib.parse import unquote
-from weakref import WeakKeyDictionary
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from proxy.errors import ApiError
+from proxy.server import framing
 from proxy.server.cycle import Cycle
-from proxy.server.door import Door
+from proxy.server.door import door_of
 from proxy.server.policy import LimitPolicy
-from proxy.server.types import App, Scope
-from proxy.wire.reply import error_body
+from proxy.server.types import App
 
 SLICE = 16 * 1024
 """Bytes that the parser gets at once before a head is complete, so that its size is counted."""
 LINGER = 2.0
 """Seconds that a refused caller gets to read why, before a close with unread bytes would reset the line."""
 
-_ASGI = {"version": "3.0", "spec_version": "2.3"}
-_doors: WeakKeyDictionary[ServerState, Door] = WeakKeyDictionary()
+PIPELINED = 16
+"""Requests of one connection that wait for the one before them; more are refused."""
+GRACE = 1.0
+"""Seconds beyond `body_timeout`: an application that reads the body is the first to complain."""
 
 
 class Protocol(asyncio.Protocol):
     """One caller's connection."""
 
     __slots__ = (
-        "_app", "_begun", "_client", "_coded", "_cycle", "_door", "_expects_continue", "_head_bytes",
-        "_headers", "_hosts", "_in_head", "_keep_alive", "_lingering", "_parser", "_queued",
-        "_reading_paused", "_server", "_state", "_tasks", "_tls", "_url", "_writable", "deadline", "loop",
-        "transport", "write_paused",
+        "_app", "_begun", "_coded", "_cycle", "_door", "_dry", "_ends", "_expects_continue", "_head_bytes",
+        "_headers", "_hosts", "_in_head", "_keep_alive", "_lingering", "_owing", "_parser", "_queued",
+        "_reading_paused", "_state", "_tasks", "_unsent", "_upgrading", "_url",
+        "_writable", "deadline", "loop", "transport", "write_paused",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -69,17 +69,21 @@ class Protocol(asyncio.Protocol):
         self._app: App = config.loaded_app
         self._state = server_state
         self._tasks = server_state.tasks
-        door = _doors.get(server_state)
-        if door is None:
-            door = _doors[server_state] = Door(limits, self.loop)
-        self._door = door
+        self._door = door_of(server_state, limits, self.loop)
         self._keep_alive = keep_alive
         self._parser: Any = HttpRequestParser(self)
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._hosts = 0
+        self._hosts: list[bytes] = []
         self._coded: list[bytes] = []
-        """The values of Transfer-Encoding."""
+        """The values of Host and of Transfer-Encoding."""
+        self._upgrading = False
+        """The head is an offer to upgrade."""
+        self._owing = False
+        """A read ended within a body: from then on it has a deadline."""
+        self._dry = 0
+        """Bytes of a body since its last content."""
+        self._unsent = 0
         self._head_bytes = 0
         self._begun = False
         """A head has begun, and isn't complete."""
@@ -92,23 +96,19 @@ class Protocol(asyncio.Protocol):
         self._reading_paused = False
         self._lingering = False
         self._writable: asyncio.Future[None] | None = None
-        self._server: tuple[str, int] | None = None
-        self._client: tuple[str, int] | None = None
-        self._tls = False
+        self._ends: Mapping[str, Any] = {}
 
     # --- called by the transport -----------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """In, unless the house is full."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are none by descent
-        self._server = _address(transport.get_extra_info("sockname"))
-        self._client = _address(transport.get_extra_info("peername"))
-        self._tls = isinstance(transport.get_extra_info("ssl_object"), SSLObject)
+        self._ends = framing.ends(transport)
         if self._door.enter(self):
             self._state.connections.add(self)  # type: ignore[arg-type]  # uvicorn asks for `shutdown` alone
         else:
             self._lingering = True
-            self._say(_FULL)
+            self.transport.write(framing.response(framing.crowded()))
             transport.close()
 
     def data_received(self, data: bytes) -> None:
@@ -120,11 +120,11 @@ class Protocol(asyncio.Protocol):
                 self._read_head(data)
             else:
                 self._parser.feed_data(data)
-        except HttpParserUpgrade:
-            pass  # Answered as the plain request that it is, too; what follows it is never read.
+            if not self._in_head:
+                self._owe(len(data))
         except HttpParserError as error:
             cause = error.__context__
-            self._refuse(cause if isinstance(cause, ApiError) else _refusal(str(error)[:200]))
+            self._refuse(cause if isinstance(cause, ApiError) else framing.unreadable(error, data[:3]))
         except ApiError as error:
             self._refuse(error)
 
@@ -145,9 +145,13 @@ class Protocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The caller takes less than was written."""
         self.write_paused = True
+        self._unsent = self.transport.get_write_buffer_size()
+        self._door.wait(self, self._door.limits.send_timeout)
 
     def resume_writing(self) -> None:
         """Most of it has been taken."""
+        if self.write_paused and self._cycle is not None and not self._cycle.complete:
+            self._door.busy(self)
         self.write_paused = False
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
@@ -156,11 +160,28 @@ class Protocol(asyncio.Protocol):
     # --- called by the door and by uvicorn -------------------------------------------------------
 
     def overdue(self) -> None:
-        """No whole head in time: a caller that had begun one is told."""
-        if self._begun and not self._lingering:
-            self._refuse(_TOO_SLOW)
+        """Not in time: a caller that owes us a head or a body is told."""
+        limits, cycle = self._door.limits, self._cycle
+        if self.write_paused and not self._lingering:
+            self._stalled()
+        elif self._lingering:
+            self.transport.close()
+        elif self._begun:
+            self._refuse(framing.too_slow("head", limits.head_timeout))
+        elif self._owing and cycle is not None and not (cycle.started or cycle.complete):
+            self._refuse(framing.too_slow("body", limits.body_timeout))
         else:
             self.transport.close()
+
+    def _stalled(self) -> None:
+        # One that takes little is waited for: what is unsent holds the upstream back.
+        unsent = self.transport.get_write_buffer_size()
+        if unsent != self._unsent:
+            self._unsent = unsent
+            self._door.wait(self, self._door.limits.send_timeout)
+            return
+        self._door.refusals["caller_stalled"] += 1
+        self.transport.abort()
 
     def evict(self) -> None:
         """Makes room for another."""
@@ -196,6 +217,8 @@ class Protocol(asyncio.Protocol):
             self._part(unread=cycle.more_body or self._lingering)
         elif self._queued:
             self._begin(self._queued.popleft())
+        elif self._lingering:
+            self._part(unread=True)
         elif not self.transport.is_closing():
             self._door.wait(self, self._door.limits.head_timeout if self._begun else self._keep_alive)
         self.resume_reading()
@@ -206,7 +229,7 @@ class Protocol(asyncio.Protocol):
         """The first line of a request."""
         self._url = b""
         self._headers = []
-        self._hosts = 0
+        self._hosts = []
         self._coded = []
         self._begun = True
         self._expects_continue = False
@@ -222,7 +245,7 @@ class Protocol(asyncio.Protocol):
         name = name.lower()
         self._headers.append((name, value))
         if name == b"host":
-            self._hosts += 1
+            self._hosts.append(value)
         elif name == b"transfer-encoding":
             self._coded.append(value.strip().lower())
         elif name == b"expect":
@@ -232,13 +255,24 @@ class Protocol(asyncio.Protocol):
         """Starts the request's task, or puts it behind the one that is being answered."""
         parser = self._parser
         version = parser.get_http_version()
-        scope = self._scope(version, parser.get_method().decode("ascii"))
+        method = parser.get_method().decode("ascii")
+        if len(self._headers) > self._door.limits.max_header_lines:
+            raise framing.too_many(self._door.limits.max_header_lines)
+        upgrading = self._upgrading = parser.should_upgrade()
+        hosts = self._hosts
+        if upgrading or self._coded or version != "1.1" or len(hosts) != 1 or not framing.is_host(hosts[0]):
+            framing.check_head(method, version, hosts, self._coded)
+        scope = framing.scope(method, self._url, version, self._headers, self._ends)
+        self._begun = self._in_head = self._owing = False
+        self._dry = 0
+        if upgrading:
+            return
         self._head_bytes = 0
-        self._begun = self._in_head = False
         cycle = Cycle(
             self,
             scope,
-            keep_alive=version == "1.1" and parser.should_keep_alive() and not parser.should_upgrade(),
+            # Answered before the body that it announced, it must end: body or request may come next.
+            keep_alive=version == "1.1" and parser.should_keep_alive() and not self._expects_continue,
             expects_continue=self._expects_continue,
         )
         before, self._cycle = self._cycle, cycle
@@ -246,6 +280,9 @@ class Protocol(asyncio.Protocol):
             self._begin(cycle)
             return
         self._queued = self._queued if self._queued is not None else deque()
+        if len(self._queued) == PIPELINED:
+            self._cycle = before
+            raise framing.too_eager()
         self._queued.append(cycle)
         self._pause_reading()
 
@@ -253,14 +290,24 @@ class Protocol(asyncio.Protocol):
         """A piece of the body, freed from its chunks; of an answered request it is dropped."""
         cycle = self._cycle
         assert cycle is not None
+        self._dry = 0
         if not cycle.complete and cycle.feed(body):
             self._pause_reading()
 
     def on_message_complete(self) -> None:
         """The end of the request."""
+        if self._upgrading:
+            return
         self._in_head = True
-        assert self._cycle is not None
-        self._cycle.finish()
+        cycle = self._cycle
+        assert cycle is not None
+        cycle.finish()
+        if self._owing:
+            self._owing = False
+            if not cycle.complete:
+                self._door.busy(self)
+        if self._expects_continue and not cycle.started:
+            cycle.keep_alive = cycle.scope["http_version"] == "1.1" and self._parser.should_keep_alive()
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -270,42 +317,39 @@ class Protocol(asyncio.Protocol):
             piece = data[start : start + SLICE]
             if self._in_head:
                 self._head_bytes += len(piece)
-            self._parser.feed_data(piece)
+            try:
+                self._parser.feed_data(piece)
+            except HttpParserUpgrade as upgrade:
+                self._carry_on()
+                self.data_received(data[start + upgrade.args[0] :])
+                return
             if self._in_head and self._head_bytes > limit:
-                raise _head_too_large(f"more than {limit} bytes")
+                raise framing.too_large(self._head_bytes, len(self._url), limit)
+            if self._lingering:
+                return
         if self._begun and not before and (self._cycle is None or self._cycle.complete):
             self._door.wait(self, self._door.limits.head_timeout)
 
-    def _scope(self, version: str, method: str) -> Scope:
-        lines = self._door.limits.max_header_lines
-        if len(self._headers) > lines:
-            raise _head_too_large(f"more than {lines} header lines")
-        if version not in ("1.1", "1.0"):
-            raise _refusal(f"it is HTTP/{version}")
-        if self._hosts != 1 and (self._hosts or version == "1.1"):
-            raise _refusal(f"it needs one Host header, not {self._hosts}")
-        if self._coded and self._coded != [b"chunked"]:
-            raise _refusal("its transfer-encoding is another than chunked")
-        url = parse_url(self._url)
-        raw: bytes | None = url.path
-        if raw is None or not raw.startswith(b"/") or method == "CONNECT":
-            raise _refusal("its target has no path")
-        path = raw.decode("ascii")
-        return {
-            "type": "http",
-            "asgi": _ASGI,
-            "http_version": version,
-            "method": method,
-            "scheme": "https" if self._tls else "http",
-            "path": unquote(path) if "%" in path else path,
-            "raw_path": raw,
-            "query_string": url.query or b"",
-            "root_path": "",
-            "headers": self._headers,
-            "server": self._server,
-            "client": self._client,
-            "state": {},
-        }
+    def _carry_on(self) -> None:
+        """An offer to upgrade is not taken up (RFC 9110, section 7.8): the same request without it.
+
+        The parser takes what follows such a head for the other protocol's, so that a body would be lost,
+        or read as the next request. Java's client sends such an offer with its first POST.
+        """
+        old, self._parser = self._parser, HttpRequestParser(self)
+        self._in_head = True
+        self._parser.feed_data(
+            framing.plain_head(old.get_method(), self._url, old.get_http_version(), self._headers)
+        )
+
+    def _owe(self, size: int) -> None:
+        """After a read that ended within a body."""
+        self._dry += size
+        if self._dry > self._door.limits.max_head_bytes + size:
+            raise framing.padded(self._door.limits.max_head_bytes)
+        if not self._owing and self._cycle is not None and not self._cycle.complete and not self._queued:
+            self._owing = True
+            self._door.wait(self, self._door.limits.body_timeout + GRACE)
 
     def _begin(self, cycle: Cycle) -> None:
         self._door.busy(self)
@@ -322,7 +366,12 @@ class Protocol(asyncio.Protocol):
 
     def _refuse(self, error: ApiError) -> None:
         """Says why, unless an answer is on its way; then that is the last thing that is said."""
+        self._door.refusals[error.code or "refused"] += 1
         cycle = self._cycle
+        if self._queued and cycle is not None and cycle.more_body:
+            self._queued.pop()  # it had a good head, and waited for its turn
+            self._lingering = True
+            return
         if cycle is not None and not cycle.complete:
             cycle.keep_alive = False
             if cycle.more_body and not cycle.started:
@@ -330,15 +379,8 @@ class Protocol(asyncio.Protocol):
             else:
                 self._lingering = True
                 return
-        self._say(error)
+        self.transport.write(framing.response(error))
         self._part(unread=True)
-
-    def _say(self, error: ApiError) -> None:
-        body = error_body(error)
-        self.transport.write(
-            b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-            b"connection: close\r\n\r\n%b" % (error.status, _PHRASES[error.status], len(body), body)
-        )
 
     def _part(self, *, unread: bool) -> None:
         """Closes; where bytes are still coming, only after the caller had time to read what was said."""
@@ -350,36 +392,3 @@ class Protocol(asyncio.Protocol):
         self.transport.write_eof()
         self.resume_reading()
         self._door.wait(self, LINGER)
-
-
-def spare_waiting(state: ServerState, number: int) -> None:
-    """Closes up to so many of this server's connections that wait for a request."""
-    door = _doors.get(state)
-    if door is not None:
-        door.spare(number)
-
-
-def _address(name: Any) -> tuple[str, int] | None:
-    return (str(name[0]), int(name[1])) if isinstance(name, tuple | list) and len(name) >= 2 else None
-
-
-def _refusal(why: str) -> ApiError:
-    return ApiError(400, f"This is not a request that can be read: {why}.", code="invalid_http_request")
-
-
-def _head_too_large(why: str) -> ApiError:
-    return ApiError(431, f"The request's head has {why}.", code="request_head_too_large")
-
-
-_PHRASES = {
-    400: b"Bad Request",
-    408: b"Request Timeout",
-    431: b"Request Header Fields Too Large",
-    503: b"Service Unavailable",
-}
-_TOO_SLOW = ApiError(
-    408, "The request's head did not arrive in time.", type="timeout_error", code="request_timeout"
-)
-_FULL = ApiError(
-    503, "This proxy has as many connections as it may have.", type="server_error", code="proxy_overloaded"
-)

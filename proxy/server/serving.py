@@ -26,7 +26,7 @@ from uvicorn.config import STARTUP_FAILURE
 from proxy.server.acceptor import Acceptor
 from proxy.server.admission import Admission
 from proxy.server.descriptors import callers_share
-from proxy.server.protocol import spare_waiting
+from proxy.server.door import spare_waiting
 
 logger = logging.getLogger("kuro")
 

@@ -48,6 +48,7 @@ RANGES: Ranges = {
     (LimitPolicy, "max_in_flight"): _COUNT,
     (LimitPolicy, "queue_timeout"): _POSITIVE,
     (LimitPolicy, "head_timeout"): _POSITIVE,
+    (LimitPolicy, "send_timeout"): _POSITIVE,
     (LimitPolicy, "max_head_bytes"): _COUNT,
     (LimitPolicy, "max_header_lines"): _COUNT,
     (LimitPolicy, "max_connections"): _COUNT,

@@ -134,7 +134,7 @@ REFUSED = {
     "another protocol": (b"SSH-2.0-OpenSSH_9.6\r\n", 400),
     "a method that is none": (b"G@T / HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "HTTP/3.7": (b"GET / HTTP/3.7\r\n" + HOST + b"\r\n", 400),
-    "HTTP/0.9": (b"GET /\r\n\r\n", 400),
+    "HTTP/0.9": (b"GET /\r\n\r\n", 505),
     "HTTP/2 without an agreement": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
     "no Host": (b"GET / HTTP/1.1\r\n\r\n", 400),
     "two Hosts": (b"GET / HTTP/1.1\r\n" + HOST + b"Host: b\r\n\r\n", 400),
@@ -165,12 +165,12 @@ REFUSED = {
         POST + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 400,
     ),
     "a coding nobody knows": (
-        POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400,
+        POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501,
     ),
     "a head of two megabytes": (b"GET / HTTP/1.1\r\n" + HOST + b"X: " + b"a" * 2_000_000 + b"\r\n\r\n", 431),
     "twenty thousand headers": (b"GET / HTTP/1.1\r\n" + HOST + b"X: a\r\n" * 20_000 + b"\r\n", 431),
     "three hundred headers": (b"GET / HTTP/1.1\r\n" + HOST + b"X: a\r\n" * 300 + b"\r\n", 431),
-    "a target of a megabyte": (b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 431),
+    "a target of a megabyte": (b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414),
 }  # fmt: skip
 
 
@@ -258,7 +258,7 @@ async def test_a_line_is_kept_and_requests_may_queue_on_it() -> None:
     [
         (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", True),
         (b"GET / HTTP/1.0\r\n\r\n", True),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", False),
         (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n", False),
     ],
     ids=["the caller wants no more", "HTTP/1.0", "an upgrade that is not made", "keep-alive"],
