@@ -33,6 +33,9 @@ sixteen: .venv/.dev  ## show how a stream fares under sixteen upstream faults, a
 sixteen-full: .venv/.dev  ## the same with every silence and outage at its real length: six minutes
 	@$(BIN)/python -m tests.e2e.sixteen --full
 
+hostile: .venv/.dev  ## 10,000 slow callers and a slow reader, for about two minutes
+	$(BIN)/pytest -m slow tests/e2e/test_hostile_load.py
+
 hostile-upstreams: .venv/.dev  ## bombs, floods and endless streams, several at once: memory, and others' waits
 	$(BIN)/pytest -m slow -s tests/e2e/test_hostile_upstreams_load.py
 
@@ -76,4 +79,4 @@ clean:  ## remove what the other targets made
 	  npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix $@ $(AIMOCK); \
 	fi
 
-.PHONY: help run test overload check lint format sixteen sixteen-full hostile-upstreams bench bench-peers wheel lock clean
+.PHONY: help run test check lint format sixteen sixteen-full hostile hostile-upstreams overload bench bench-peers wheel lock clean

@@ -44,6 +44,8 @@ class ChatRoute:
         self._keyring = keyring
         self._access = access
         self._limits = limits
+        self._uploading = 0
+        """Calls whose body is still arriving: slow callers must not fill the places of others."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request. Raises only a cancellation that isn't the caller's leaving."""
@@ -83,8 +85,12 @@ class ChatRoute:
         check_page(self._access, headers)
         call.record.key_id = key = self._keyring.authenticate(headers)
         call.limit(deadline(headers))
-        self._admission.check(self._gateway.open_calls)
-        body = await read_body(headers, receive, self._limits, self._gateway.alarms)
+        self._admission.check(self._gateway.open_calls - self._uploading)
+        self._uploading += 1
+        try:
+            body = await read_body(headers, receive, self._limits, self._gateway.alarms)
+        finally:
+            self._uploading -= 1
         request = chat.parse(body)
         leaving.watch()
         if not self._admission.enter():
