@@ -74,19 +74,23 @@ class Reply:
 
     async def read(self, limit: int) -> bytes:
         """The whole body, decoded; longer than `limit` bytes is a bad response."""
-        parts = []
-        size = 0
+        # One buffer that grows: thousands of pieces would leave a heap full of holes behind.
+        whole: bytes | bytearray = b""
         plain = self._coding is None
         while True:
             rest = self._exchange.rest() if plain else None
             data = await self.take() if rest is None else rest
-            size += len(data)
-            if size > limit:
+            if len(whole) + len(data) > limit:
                 self.abort()
                 raise UpstreamError(Failure(FailureKind.BAD_RESPONSE, f"more than {limit} bytes of body"))
-            parts.append(data)
+            if not whole:
+                whole = data
+            elif data:
+                if isinstance(whole, bytes):
+                    whole = bytearray(whole)
+                whole += data
             if rest is not None or not data:
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+                return bytes(whole)
 
     def take(self) -> Awaitable[bytes]:
         """Everything that has come since the last time, decoded: never nothing before the end."""

@@ -64,12 +64,13 @@ def attacked(
     before, began = memory(), time.monotonic()
     with Prober(proxy) as prober, ThreadPoolExecutor(callers) as pool:
         answers = list(pool.map(lambda _: proxy.chat(body)[::2], range(callers)))
-    took, peak = time.monotonic() - began, memory.peak()
+    took, peak, after = time.monotonic() - began, memory.peak(), memory()
     print(
-        f"{name:44} x {callers:3}  {took:5.1f} s  {before:4.0f} -> {peak:5.0f} -> {memory():4.0f} MB"
+        f"{name:44} x {callers:3}  {took:5.1f} s  {before:4.0f} -> {peak:5.0f} -> {after:4.0f} MB"
         f"  others waited {prober.longest * 1e3:5.0f} ms"
     )
     assert peak - before < most
+    assert after - before < 64, "what was taken is given back"
     assert prober.longest < stall
     assert not prober.failed
     return answers
