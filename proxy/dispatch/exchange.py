@@ -23,6 +23,8 @@ ERROR_LIMIT = 64 * 1024
 """Bytes of an error body that are read."""
 HELD_LIMIT = sse.MAX_EVENT
 """Bytes of a stream that may come before its commit point: they are held back until then."""
+DROPPED_LIMIT = 1000
+"""Events that may be dropped before it: whoever sends so many that aren't JSON sends no answer."""
 
 _NO_STREAM = Failure(FailureKind.BAD_RESPONSE, "not an event stream")
 _NEVER_BEGUN = Failure(FailureKind.BAD_RESPONSE, "the stream ended before it had begun")
@@ -81,19 +83,24 @@ class Exchange:
         decoder = self.lane.codec.decoder(self._request)
         self.decoder = self._wrap(decoder) if self._wrap is not None else decoder
         held: list[Chunk] = []
-        size = 0
+        size = dropped = 0
         while data := await reply.take():
             chunk = self.decoder.feed(data)
             if chunk.failure is not None:
                 return self._told(chunk.failure)
             held.append(chunk)
             size += len(chunk.data)
+            dropped += chunk.dropped
             if _speaks(chunk):
                 return _joined(held)
             if chunk.done:
                 break
             if size > HELD_LIMIT:
                 return Failure(FailureKind.BAD_RESPONSE, f"more than {HELD_LIMIT} bytes without a token")
+            if dropped > DROPPED_LIMIT:
+                return Failure(
+                    FailureKind.BAD_RESPONSE, f"more than {DROPPED_LIMIT} events that are not JSON"
+                )
         held.append(self.decoder.close())
         if _speaks(held[-1]) and held[-1].failure is None:
             held[-1].done = True

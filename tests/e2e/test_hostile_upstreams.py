@@ -76,6 +76,7 @@ BODIES: dict[str, Behaviour] = {
     "a line for ever": endless(b"x" * MB, first=b"data: "),
     "lines for ever, CR": endless(b"data: x\r" * 100_000),
     "roles for ever": endless(ROLE * 5000),
+    "events that are no JSON, for ever": endless(b"data: {\n\n" * 2000),
     "no event, properly ended": http(b""),
     "a mark and no more": http(b"\xef\xbb\xbf"),
     "a deep event and no more": http(b"data: " + b"[" * 100_000 + b"\n\n"),
@@ -141,7 +142,6 @@ FOR_EVER: dict[str, Behaviour] = {
     "blank lines": endless(b"\n" * 10_000),
     "names without data": endless(b"event: ping\n\n" * 5000),
     "empty data": endless(b"data:\n\n" * 5000),
-    "events that are no JSON": endless(b"data: {\n\n" * 2000),
     "a head, byte by byte": slow_body(0.3, ok("x"), size=1),
     "an event, byte by byte": lambda received: Reply(
         headers=(("content-type", "text/event-stream"),),
