@@ -40,7 +40,7 @@ hostile-upstreams: .venv/.dev  ## bombs, floods and endless streams, several at 
 	$(BIN)/pytest -m slow -s tests/e2e/test_hostile_upstreams_load.py
 
 bench: .venv/.dev  ## CPU, latency and memory beside the raw floor and, when installed, nginx and LiteLLM
-	$(BIN)/python -m tests.bench.run
+	$(BIN)/python -m tests.bench.run --readme
 
 bench-peers:  ## install the peers that `make bench` compares with
 	$(PYTHON) -m venv .cache/peers

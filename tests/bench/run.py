@@ -1,6 +1,6 @@
 """`make bench`: kuro beside the raw floor, nginx and LiteLLM in the same run, as one table of ratios.
 
-    python -m tests.bench.run [--only chat,stream] [--quick] [--rounds 5] [--output FILE]
+    python -m tests.bench.run [--only chat,stream] [--quick] [--rounds 5] [--output FILE] [--readme]
 
 Exit code 1 when an answer was wrong; a missed target is shown, not punished: the machine may be busy.
 """
@@ -19,9 +19,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.bench.contenders import MAKERS, Process, stub
+from tests.bench.contenders import MAKERS, ROOT, Process, stub
 from tests.bench.scenarios import SCENARIOS, Bench, Row
 
+README = ROOT / "README.md"
+BEGIN, END = "<!-- bench:", "<!-- /bench -->"
 HEADINGS = ("what", "kuro", "beside", "ratio", "target", "")
 
 
@@ -42,6 +44,8 @@ def main() -> int:
     print(table, end="")
     if options.output:
         options.output.write_text(table, "utf-8")
+    if options.readme:
+        put_into(README, table)
     for problem in bench.problems:
         print(problem, file=sys.stderr)
     return 1 if bench.problems else 0
@@ -58,7 +62,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="turns of every contender; medians are shown")
     parser.add_argument("--quick", action="store_true", help="a twentieth of the work: does it run at all")
     parser.add_argument("--output", type=Path, help="also write the table there, as markdown")
+    parser.add_argument("--readme", action="store_true", help="also put the table into the README")
     return parser.parse_args()
+
+
+def put_into(page: Path, table: str) -> None:
+    """Replaces what stands between the page's two marks. Raises ValueError where they aren't."""
+    text = page.read_text("utf-8")
+    start, end = text.index("\n", text.index(BEGIN)) + 1, text.index(END)
+    page.write_text(f"{text[:start]}\n{table}\n{text[end:]}", "utf-8")
 
 
 def _names(known: Iterable[str]) -> Callable[[str], list[str]]:
