@@ -127,6 +127,7 @@ class Answer:
         while True:
             if chunk.data:
                 yield chunk.data
+                chunk.data = b""  # A stream may be long, and there may be thousands of them.
             if chunk.failure is not None:
                 failure = hide(chunk.failure, self.part.lane.secrets)
                 if not await self._continue(failure):

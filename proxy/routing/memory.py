@@ -168,9 +168,13 @@ def digest(request: ChatRequest, *beside: object) -> bytes:
         read = _encode((request.messages, [*map(request.fields.get, READS)]))
     except (TypeError, ValueError, OverflowError, RecursionError):
         return b""
-    plain = read.decode().casefold().replace(" ", "").replace("\\n", "").replace("\\t", "")
-    size = len(read).bit_length()
-    return blake2b(_encode((plain, size, beside)), digest_size=16).digest()
+    plain = read.lower() if read.isascii() else read.decode().casefold().encode()
+    plain = plain.translate(None, b" ")
+    if b"\\" in plain:
+        plain = plain.replace(b"\\n", b"").replace(b"\\t", b"")
+    made = blake2b(plain, digest_size=16)
+    made.update(_encode((len(read).bit_length(), beside)))
+    return made.digest()
 
 
 _encode = msgspec.json.Encoder().encode

@@ -109,6 +109,7 @@ async def _relay(
             head += _described(call, answer)
             head += _STREAM_HEAD
             await send({"type": "http.response.start", "status": 200, "headers": head})
+            head.clear()  # A stream may be long.
             told = None
             async for data in answer.events(write_now):
                 if call.traced and answer.part is not told:  # at the start, and at each seam
