@@ -68,20 +68,11 @@ class Response:
 
         Raises Http1Error once the bytes before the trouble have been taken.
         """
-        parts = self._parts
-        while not parts:
+        while not self._parts:
             if self.complete:
                 return b""
-            if self._error is not None:
-                raise self._error
-            self._waiter = self._loop.create_future()
-            self.deadline = self._clock() + self.patience
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-                self.deadline = inf
-            parts = self._parts
+            await self.wait()
+        parts = self._parts
         self._parts = []
         self.size = 0
         if self._source is not None:
