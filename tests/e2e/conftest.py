@@ -65,3 +65,12 @@ def reset(proxy: Kuro, name: str) -> None:
         {"x-admin-key": ADMIN, "content-type": "application/json"},
     )
     assert status < 300, body
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory, stub: StubUpstream) -> Iterator[Kuro]:
+    """A proxy that loses patience soon, for upstreams that mean harm."""
+    from tests.e2e.hostile import hurried  # which takes its models from here
+
+    with hurried(tmp_path_factory.mktemp("hostile"), stub) as proxy:
+        yield proxy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -15,7 +15,6 @@ from tests.e2e.hostile import (
     STREAM,
     begun,
     http,
-    hurried,
     json_reply,
 )
 from tests.e2e.kuro import Kuro
@@ -24,13 +23,6 @@ from tests.stub import (
     StubUpstream,
     ok,
 )
-
-
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory, stub: StubUpstream) -> Iterator[Kuro]:
-    with hurried(tmp_path_factory.mktemp("hostile"), stub) as proxy:
-        yield proxy
-
 
 # --- what it says, and mustn't be said -----------------------------------------------------------
 

@@ -7,7 +7,6 @@ import http.client as http_client
 import json
 import socket
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -24,7 +23,6 @@ from tests.e2e.hostile import (
     begun,
     endless,
     event,
-    hurried,
     packed,
     said,
     text_of,
@@ -42,13 +40,6 @@ from tests.stub import (
     ok,
 )
 from tests.wire.whatwg import parse
-
-
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory, stub: StubUpstream) -> Iterator[Kuro]:
-    with hurried(tmp_path_factory.mktemp("hostile"), stub) as proxy:
-        yield proxy
-
 
 # --- after the first token -----------------------------------------------------------------------
 

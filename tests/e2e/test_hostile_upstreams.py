@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -26,7 +25,6 @@ from tests.e2e.hostile import (
     endless_head,
     event,
     http,
-    hurried,
     json_reply,
     packed,
     said,
@@ -46,13 +44,6 @@ from tests.stub import (
     raw,
     slow_body,
 )
-
-
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory, stub: StubUpstream) -> Iterator[Kuro]:
-    with hurried(tmp_path_factory.mktemp("hostile"), stub) as proxy:
-        yield proxy
-
 
 # --- before the first token: the fallback answers ------------------------------------------------
 
