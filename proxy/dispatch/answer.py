@@ -165,12 +165,10 @@ class Answer:
 
     def close(self) -> None:
         """The relay is over: settles, and lets go of the upstream."""
-        self.settle()
-        self._call.close("aborted" if self.part.attempt.failure else "ok", 200)
-        self.part.reply.abort()
+        self.abandon("aborted" if self.part.attempt.failure else "ok", 200)
 
     def abandon(self, outcome: str, status: int, code: str | None = None) -> None:
-        """The relay was cut short on our side: as `close`, without waiting."""
+        """The relay was cut short on our side: as `close`, with what came of it."""
         self.part.reply.abort()
         self.settle()
         self._call.close(outcome, status, code)
