@@ -29,6 +29,7 @@ from proxy.dispatch.alarm import Alarms
 from proxy.dispatch.backoff import RetryBudget
 from proxy.dispatch.breaker import Breakers
 from proxy.dispatch.executor import Executor
+from proxy.dispatch.hedge import Hedges
 from proxy.dispatch.lane import Lane, Upstream, lane
 from proxy.dispatch.simulated import SimulatedUpstream
 from proxy.dispatch.stats import Stats
@@ -78,6 +79,7 @@ class Engine:
         self.breakers = Breakers(settings.breaker, self.clock, random, _tell_transition)
         self.stats = Stats(settings.stats, self.clock)
         self.budget = RetryBudget(settings.retries, self.clock)
+        self.hedges = Hedges(settings.hedging, self.stats.p95, self.clock)
         self.alarms = Alarms(self.clock)
         self.memory = new_memory(settings.routing, self.clock)
         self.upstreams = {name: _upstream(provider) for name, provider in settings.providers.items()}
@@ -141,6 +143,7 @@ class Engine:
             observe=self.stats.observe,
             policy=settings.retries,
             budget=self.budget,
+            hedges=self.hedges,
             clock=self.clock,
             random=random,
             estimate=estimate,

@@ -151,6 +151,7 @@ def trace(call: Call) -> dict[str, Any]:
             "status": attempt.status,
             "reason": attempt.reason,
             "ttft_ms": attempt.ttft_ms,
+            "hedge": attempt.hedge,
         }
         for attempt in call.record.attempts
     ]

@@ -331,6 +331,8 @@ class Attempt(Struct):
     duration_ms: float = 0.0
     usage: Usage | None = None
     cost_usd: float | None = None
+    hedge: bool = False
+    """It was begun beside another that was late."""
 
 
 class CallRecord(Struct):

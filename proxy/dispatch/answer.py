@@ -36,8 +36,8 @@ TEXT_LIMIT = 1_000_000
 SHORTEST = 0.05
 """Seconds of a stream below which its tokens per second say nothing."""
 
-Observe = Callable[[str, bool, float | None, float | None], None]
-"""(model, answered, seconds to the first token, tokens per second)."""
+Observe = Callable[[str, bool, float | None, float | None, bool], None]
+"""(model, answered, seconds to the first token, tokens per second, whether it was a stream)."""
 
 
 class Part(Struct):
@@ -161,7 +161,7 @@ class Answer:
         writing = now - part.committed
         speed = usage.completion / writing if self.streams and writing > SHORTEST else None
         answered = attempt.failure in (None, FailureKind.DEADLINE)
-        self._observe(part.lane.model.id, answered, part.committed - part.began, speed)
+        self._observe(part.lane.model.id, answered, part.committed - part.began, speed, self.streams)
 
     def close(self) -> None:
         """The relay is over: settles, and lets go of the upstream."""

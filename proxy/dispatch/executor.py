@@ -11,7 +11,7 @@ This is the only attempt loop. What comes after the commit point is in `answer.p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 
 from msgspec import Struct
@@ -20,15 +20,16 @@ from proxy.dispatch.alarm import Alarms
 from proxy.dispatch.answer import Answer, Observe, Part, silent
 from proxy.dispatch.backoff import RetryBudget, delay
 from proxy.dispatch.breaker import Breakers, Permit, Refusal
-from proxy.dispatch.call import Call
+from proxy.dispatch.call import Call, cost
 from proxy.dispatch.exchange import Exchange
+from proxy.dispatch.hedge import Hedges, Racer, race
 from proxy.dispatch.lane import Lane
 from proxy.dispatch.policy import RetryPolicy
 from proxy.dispatch.splice import PREFILL_REFUSED, Seam, may_splice, prefilled
 from proxy.dispatch.walk import Limits, Try, Walk, exhausted, refused
 from proxy.errors import ApiError, UpstreamError
 from proxy.providers.failure import VERDICTS, Effect
-from proxy.types import Attempt, ChatRequest, Failure, FailureKind, Model
+from proxy.types import Attempt, ChatRequest, Failure, FailureKind, Model, Usage
 
 
 class Executor(Struct, frozen=True):
@@ -42,6 +43,7 @@ class Executor(Struct, frozen=True):
     observe: Observe
     policy: RetryPolicy
     budget: RetryBudget
+    hedges: Hedges
     clock: Callable[[], float]
     random: Callable[[], float]
     estimate: Callable[[str], int]
@@ -65,6 +67,7 @@ class Executor(Struct, frozen=True):
             content_filter_fallback=self.content_filter_fallback,
         )
         self.budget.deposit()
+        self.hedges.deposit()
         refusals: dict[str, Refusal] = {}
         while (model := walk.next()) is not None:
             if walk.failures and call.remaining() <= 0.0:
@@ -77,7 +80,7 @@ class Executor(Struct, frozen=True):
             part = await self._ask(call, walk, permit, Exchange(self.lanes[model.id], request))
             if part is not None:
                 return self._answer(call, request, walk, part)
-            if not walk.goes_on(walk.failures[-1][1]):
+            if not all(walk.goes_on(failure) for _, failure in walk.failures):
                 break
         if not walk.failures and not plan.explicit:
             part = await self._probe(call, request, walk, refusals)
@@ -102,10 +105,10 @@ class Executor(Struct, frozen=True):
         walk.asked.add(model.id)
         step = Try(model)
         while True:
-            outcome = await self._attempt(call, exchange, lane, permit, walk.others(), step.fresh)
+            outcome = await self._tried(call, walk, permit, exchange, step.fresh)
             if isinstance(outcome, Part):
+                call.served(outcome.lane.model, outcome.first.model)
                 return outcome
-            self._settle(lane, permit, outcome)
             again = walk.failed(model, outcome, self._limits(call))
             if again is None:
                 return None
@@ -120,17 +123,93 @@ class Executor(Struct, frozen=True):
             permit = readmitted
             exchange = exchange.again()
 
-    async def _attempt(
-        self, call: Call, exchange: Exchange, lane: Lane, permit: Permit, others: bool, fresh: bool = False
+    def _tried(
+        self, call: Call, walk: Walk, permit: Permit, exchange: Exchange, fresh: bool
+    ) -> Awaitable[Part | Failure]:
+        """One attempt; at a model that may be late, with another beside it when it is."""
+        late = self.hedges.patience(exchange.lane.model.id) if exchange.streams else None
+        if late is None or walk.hedged or not walk.others():
+            return self._attempt(call, call.task, exchange, permit, walk.others(), fresh)
+        return self._hedged(call, walk, permit, exchange, late)
+
+    async def _hedged(
+        self, call: Call, walk: Walk, permit: Permit, exchange: Exchange, late: float
     ) -> Part | Failure:
-        attempt = Attempt(model=lane.model.id, provider=lane.provider.name)
+        """As `_attempt`, with the next model of the plan beside it from the moment that it is late."""
+        walk.hedged = True
+        began, waited = self.clock(), call.upstream_time
+        racers = [self._racer(call, permit, exchange)]
+        try:
+            winner = await race(racers, late, partial(self._second, call, walk, exchange))
+        except BaseException:
+            for racer in racers:
+                racer.let_go()
+            raise
+        finally:
+            call.upstream_time = waited + self.clock() - began  # not the sum of two who ran side by side
+        # When all have failed, whoever asked goes on with the first's failure, and may ask it again.
+        winner = winner or racers[0]
+        for racer in racers:
+            if racer is not winner:
+                self._beaten(call, walk, racer)
+        outcome = winner.outcome
+        assert outcome is not None
+        return outcome
+
+    def _second(self, call: Call, walk: Walk, late: Exchange) -> Racer | None:
+        """The next model that may be asked, if all calls together may be hedged once more."""
+        if not self.hedges.withdraw():
+            return None
+        while (model := walk.next()) is not None:
+            permit = self.breakers.admit(model.id)
+            if isinstance(permit, Refusal):
+                _skip(call, model, permit)
+                continue
+            walk.asked.add(model.id)
+            return self._racer(call, permit, late.elsewhere(self.lanes[model.id]), hedge=True)
+        return None
+
+    def _racer(self, call: Call, permit: Permit, exchange: Exchange, *, hedge: bool = False) -> Racer:
+        async def attempt() -> Part | Failure:
+            return await self._attempt(call, asyncio.current_task(), exchange, permit, True, hedge=hedge)
+
+        return Racer(exchange.lane, permit, asyncio.create_task(attempt()))
+
+    def _beaten(self, call: Call, walk: Walk, racer: Racer) -> None:
+        """It failed, which counts as any failure, or another was quicker: then it is paid for in vain."""
+        lane, outcome = racer.lane, racer.outcome
+        racer.let_go()
+        if isinstance(outcome, Failure):
+            walk.broke(lane.model, outcome)
+            return
+        attempt = next(a for a in reversed(call.record.attempts) if a.model == lane.model.id)
+        attempt.outcome = "cancelled"
+        attempt.reason = "another model was quicker"
+        assert call.request is not None
+        attempt.usage = Usage(prompt=self.weigh(call.request), estimated=True)
+        attempt.cost_usd = cost(attempt.usage, lane.model.price)
+        # Were those who are stopped not seen, a model would look the quicker the more often it is late.
+        self.observe(lane.model.id, True, attempt.duration_ms / 1e3, None, True)
+
+    async def _attempt(
+        self,
+        call: Call,
+        task: asyncio.Task[object] | None,
+        exchange: Exchange,
+        permit: Permit,
+        others: bool,
+        fresh: bool = False,
+        hedge: bool = False,
+    ) -> Part | Failure:
+        lane = exchange.lane
+        attempt = Attempt(model=lane.model.id, provider=lane.provider.name, hedge=hedge)
         call.record.attempts.append(attempt)
         remaining = max(call.remaining(), 0.0)
         limit = _patience(remaining, exchange.streams, lane, others)
         began = self.clock()
         attempt.began_ms = (began - call.began) * 1e3
         try:
-            with self.alarms.limit(limit, call.task):
+            with self.alarms.limit(limit, task):
                 outcome = await exchange.perform(call, fresh)
         except UpstreamError as error:
             outcome = error.failure
@@ -151,11 +230,11 @@ class Executor(Struct, frozen=True):
             exchange.abort()
             attempt.failure = outcome.kind
             attempt.reason = outcome.message
+            self._settle(lane, permit, outcome)
             return outcome
         permit.success()
         attempt.outcome = "ok"
         attempt.ttft_ms = attempt.duration_ms
-        call.served(lane.model, outcome.model)
         assert exchange.reply is not None
         return Part(lane, attempt, outcome, began, now, exchange.reply, exchange.decoder)
 
@@ -199,7 +278,7 @@ class Executor(Struct, frozen=True):
         retry_after = failure.retry_after if verdict.throttles else None
         permit.failure(verdict.effect, retry_after)
         if verdict.effect is not Effect.NEUTRAL or failure.kind is FailureKind.RATE_LIMIT:
-            self.observe(lane.model.id, False, None, None)
+            self.observe(lane.model.id, False, None, None, True)
 
     def _limits(self, call: Call) -> Limits:
         return Limits(

@@ -56,6 +56,20 @@ class RetryPolicy(Struct, frozen=True):
     """Seconds that are recent."""
 
 
+class HedgePolicy(Struct, frozen=True):
+    """Whether a second model is asked when a stream's first is late, and how often at most."""
+
+    enabled: bool = False
+    share: float = 0.05
+    """All calls together may ask a second model for this share (0..1) of the recent ones."""
+    min_delay: float = 0.2
+    """Seconds of silence before it is asked: the first model's own 95th percentile, but never less."""
+    min_answers: float = 20.0
+    """Answers of a model, older ones counting less, below which its percentile says nothing."""
+    window: float = 300.0
+    """Seconds that are recent."""
+
+
 class StatsPolicy(Struct, frozen=True):
     """How fast observations of a model fade, and what a failure costs it."""
 

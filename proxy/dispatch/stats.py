@@ -40,7 +40,7 @@ class Observed(Struct, frozen=True):
     evidence: float = 0.0
     """Attempts that this rests on, an older one counting less."""
     p95: float | None = None
-    """Seconds within which 95 % of the answers began; failures don't count here."""
+    """Seconds within which 95 % of the streams began; failures and whole replies don't count here."""
 
 
 class Stats:
@@ -52,7 +52,14 @@ class Stats:
         self._start = clock()
         self._sums: dict[str, _Sums] = {}
 
-    def observe(self, model: str, ok: bool, ttft: float | None, tokens_per_second: float | None) -> None:
+    def observe(
+        self,
+        model: str,
+        ok: bool,
+        ttft: float | None,
+        tokens_per_second: float | None,
+        streamed: bool = True,
+    ) -> None:
         """One attempt: whether it answered, and, where known, how soon (seconds) and how fast."""
         weight = self._now_weighs()
         if weight > _HEAVY:
@@ -61,7 +68,7 @@ class Stats:
         sums.all += weight
         if ok:
             sums.good += weight
-            if ttft is not None:
+            if ttft is not None and streamed:
                 sums.began(ttft, weight)
         else:
             penalty = self._policy.penalty_ttft
@@ -78,10 +85,12 @@ class Stats:
         sums = self._sums.get(model)
         return sums.observed(self._now_weighs()) if sums is not None else _NOTHING
 
-    def p95(self, model: str) -> float | None:
-        """Seconds within which 95 % of its answers began; None: none seen."""
+    def p95(self, model: str, least: float = 0.0) -> float | None:
+        """Seconds within which 95 % of its streams began; None: none seen, or fewer than `least`."""
         sums = self._sums.get(model)
-        return sums.quantile(0.95) if sums is not None else None
+        if sums is None or sum(sums.began_at) < least * self._now_weighs():
+            return None
+        return sums.quantile(0.95)
 
     def retain(self, models: Iterable[str]) -> None:
         """A reload: forgets the models that aren't named."""

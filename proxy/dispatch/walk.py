@@ -57,6 +57,7 @@ class Walk:
         "_retries",
         "asked",
         "failures",
+        "hedged",
     )
 
     def __init__(
@@ -81,6 +82,8 @@ class Walk:
         self.asked: set[str] = set()
         """Models that were really asked."""
         self.failures: list[tuple[Model, Failure]] = []
+        self.hedged = False
+        """One of its attempts may have had another beside it: a call is hedged once."""
 
     def next(self) -> Model | None:
         """The next model of the plan that may be asked, or None; moves on past it."""

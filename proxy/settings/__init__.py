@@ -23,7 +23,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from proxy.dispatch.policy import BreakerPolicy, RetryPolicy, StatsPolicy
+from proxy.dispatch.policy import BreakerPolicy, HedgePolicy, RetryPolicy, StatsPolicy
 from proxy.errors import ConfigError
 from proxy.providers import CODECS
 from proxy.routing.classify import Classifier
@@ -65,6 +65,7 @@ class Settings(Struct, frozen=True):
     timeouts: Timeouts
     """Those of a model that sets none; `total` is also a call's deadline."""
     retries: RetryPolicy
+    hedging: HedgePolicy
     breaker: BreakerPolicy
     stats: StatsPolicy
     server: ServerPolicy
@@ -186,6 +187,7 @@ def _settings(
         routing=policy,
         timeouts=proxy_file.timeouts,
         retries=file.retries,
+        hedging=file.hedging,
         breaker=file.breaker,
         stats=file.stats,
         server=file.listen,

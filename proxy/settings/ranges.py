@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from proxy.dispatch.policy import BreakerPolicy, RetryPolicy, StatsPolicy
+from proxy.dispatch.policy import BreakerPolicy, HedgePolicy, RetryPolicy, StatsPolicy
 from proxy.routing.lexicon import Fact, IntentSpec, Pattern
 from proxy.routing.policy import CachePolicy, Condition, JudgePolicy, StickyPolicy, Weights
 from proxy.server.policy import LimitPolicy, ServerPolicy
@@ -52,6 +52,8 @@ RANGES: Ranges = {
     (LimitPolicy, "max_head_bytes"): _COUNT,
     (LimitPolicy, "max_header_lines"): _COUNT,
     (LimitPolicy, "max_connections"): _COUNT,
+    (HedgePolicy, "share"): _SHARE,
+    (HedgePolicy, "window"): _POSITIVE,
     (BreakerPolicy, "consecutive_failures"): _COUNT,
     (BreakerPolicy, "failure_ratio"): Range(0, 1, above=True),
     (BreakerPolicy, "min_results"): _COUNT,

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from proxy.dispatch.policy import BreakerPolicy, RetryPolicy, StatsPolicy
+from proxy.dispatch.policy import BreakerPolicy, HedgePolicy, RetryPolicy, StatsPolicy
 from proxy.server.policy import AccessKey, AccessPolicy, LimitPolicy, ServerPolicy
 from proxy.settings.entries import TimeoutsEntry
 from proxy.settings.reader import Reader, shown
@@ -43,6 +43,7 @@ class ProxyFile(Struct, frozen=True):
     limits: LimitPolicy = LimitPolicy()
     timeouts: TimeoutsEntry = TimeoutsEntry()
     retries: RetryPolicy = RetryPolicy()
+    hedging: HedgePolicy = HedgePolicy()
     breaker: BreakerPolicy = BreakerPolicy()
     stats: StatsPolicy = StatsPolicy()
     telemetry: TelemetryEntry = TelemetryEntry()
