@@ -28,6 +28,7 @@ from msgspec.structs import replace
 from proxy.dispatch.alarm import Alarms
 from proxy.dispatch.backoff import RetryBudget
 from proxy.dispatch.breaker import Breakers
+from proxy.dispatch.call import cost
 from proxy.dispatch.executor import Executor
 from proxy.dispatch.hedge import Hedges
 from proxy.dispatch.lane import Lane, Upstream, lane
@@ -55,6 +56,7 @@ from proxy.server.state import Services
 from proxy.server.workers import Supervisor
 from proxy.settings import Settings
 from proxy.telemetry import logs
+from proxy.telemetry.baseline import Baseline
 from proxy.telemetry.calls import Recorder
 from proxy.telemetry.logs import CallLog
 from proxy.telemetry.metrics import Metrics
@@ -90,7 +92,11 @@ class Engine:
             self._counted(),
         )
         self.traces = open_traces(settings.trace, random)
-        self.recorder = Recorder(settings.records, [CallLog(settings.log), self.metrics, *self.traces])
+        # The baseline goes first: it completes the records for those behind it.
+        first = [Baseline(settings.baseline, cost)] if settings.baseline else []
+        self.recorder = Recorder(
+            settings.records, [*first, CallLog(settings.log), self.metrics, *self.traces]
+        )
         self.gateway = Gateway(self._house(settings), self.recorder.emit, self.alarms, self.clock, time.time)
 
     def _counted(self) -> dict[str, Callable[[], float]]:

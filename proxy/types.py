@@ -363,6 +363,9 @@ class CallRecord(Struct):
     """Cost of attempts that did not reach the caller."""
     judge_usd: float = 0.0
     """Cost of asking the judge."""
+    baseline_usd: float | None = None
+    """What the tokens of the answer would have cost at the baseline's price. None without a baseline, or
+    without an answer."""
     ttft_ms: float | None = None
     latency_ms: float = 0.0
     overhead_ms: float = 0.0

@@ -36,7 +36,7 @@ from proxy.settings.entries import RegistryFile
 from proxy.settings.ranges import RANGES
 from proxy.settings.reader import Reader
 from proxy.telemetry.policy import LogPolicy, RecordPolicy, TracePolicy
-from proxy.types import SIMULATED, Model, Provider, Timeouts
+from proxy.types import SIMULATED, Model, Price, Provider, Timeouts
 
 __all__ = ["FILES", "Settings", "default_directory", "load"]
 
@@ -74,6 +74,8 @@ class Settings(Struct, frozen=True):
     log: LogPolicy
     records: RecordPolicy
     trace: TracePolicy
+    baseline: Price | None
+    """What answers are compared with, to know what routing saved."""
     epoch: str
     """Changes with whatever decides about calls, and only then. No secret goes into it."""
 
@@ -106,12 +108,13 @@ def load(directory: Path | None, environ: Mapping[str, str] | None = None) -> Se
         proxy_file.timeouts,
     )
     known = routing.Known(models.names, {model.id for model in models.models}, lexicon.intents)
+    baseline = service.baseline(proxy_file.file, models.names, models.prices, files.reader(PROXY))
     policy, warnings = routing.assemble(files.document(ROUTING), files.reader(ROUTING), known)
     if not problems:
         problems += _misread(lexicon, files.label(INTENTS))
     if problems:
         raise ConfigError(problems)
-    return _settings(models, lexicon, policy, proxy_file, (*warnings, *files.strays()))
+    return _settings(models, lexicon, policy, proxy_file, baseline, (*warnings, *files.strays()))
 
 
 def default_directory(package: Path = Path(__file__).parents[1]) -> Path:
@@ -173,6 +176,7 @@ def _settings(
     lexicon: Lexicon,
     policy: RoutingPolicy,
     proxy_file: service.Service,
+    baseline: Price | None,
     warnings: tuple[str, ...],
 ) -> Settings:
     file = proxy_file.file
@@ -196,6 +200,7 @@ def _settings(
         log=file.telemetry.log,
         records=file.telemetry.records,
         trace=file.telemetry.trace,
+        baseline=baseline,
         epoch=_epoch(models, lexicon, policy, file.retries),
     )
 

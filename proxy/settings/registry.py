@@ -22,7 +22,7 @@ from proxy.settings.registry_checks import (
     check_provider,
     claim_names,
 )
-from proxy.types import SIMULATED, Model, Provider, Timeouts
+from proxy.types import SIMULATED, Model, Price, Provider, Timeouts
 
 
 class Registry(Struct, frozen=True):
@@ -36,6 +36,8 @@ class Registry(Struct, frozen=True):
     """(model id, reason)."""
     names: dict[str, str]
     """Every id and alias of the file -> the id."""
+    prices: dict[str, Price]
+    """By id, also of models that are left out."""
 
 
 def assemble(
@@ -76,6 +78,7 @@ def _ready(file: RegistryFile, names: dict[str, str], timeouts: Timeouts) -> Reg
         models=tuple(_model(model, file.providers[model.provider], names, ids, timeouts) for model in ready),
         left_out=tuple((id, reason) for id, reason in left_out.items() if reason),
         names=names,
+        prices={model.id: model.price for model in file.models if model.price is not None},
     )
 
 

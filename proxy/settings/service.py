@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -10,11 +11,11 @@ from msgspec import Struct
 from proxy.dispatch.policy import BreakerPolicy, HedgePolicy, RetryPolicy, StatsPolicy
 from proxy.server.policy import AccessKey, AccessPolicy, LimitPolicy, ServerPolicy
 from proxy.settings.entries import TimeoutsEntry
-from proxy.settings.reader import Reader, shown
+from proxy.settings.reader import Reader, did_you_mean, shown
 from proxy.settings.reference import Reference, unset
 from proxy.settings.registry_checks import NAME, NAME_RULE, TOKEN, TOKEN_RULE, check_timeouts, wrong_url
 from proxy.telemetry.policy import LogPolicy, RecordPolicy, TracePolicy
-from proxy.types import Timeouts
+from proxy.types import Price, Timeouts
 
 
 class KeyEntry(Struct, frozen=True):
@@ -30,6 +31,7 @@ class TelemetryEntry(Struct, frozen=True):
     log: LogPolicy = LogPolicy()
     records: RecordPolicy = RecordPolicy()
     trace: TracePolicy = TracePolicy()
+    baseline: str | None = None
 
 
 class ProxyFile(Struct, frozen=True):
@@ -72,6 +74,24 @@ def assemble(document: Any, reader: Reader) -> Service:
         metrics_need_key=file.metrics_need_key,
     )
     return Service(file, access, file.timeouts.over(Timeouts()))
+
+
+def baseline(
+    file: ProxyFile, names: Mapping[str, str], prices: Mapping[str, Price], reader: Reader
+) -> Price | None:
+    """The price that answers are compared with, of a model that need not be ready.
+
+    `names`: every id and alias of the registry -> the id; where there are none, it has a problem already.
+    """
+    name = file.telemetry.baseline
+    if not name or not names:
+        return None
+    price = prices.get(names.get(name, name))
+    if name not in names:
+        reader.problem("telemetry.baseline", f"{shown(name)} is not a model{did_you_mean(name, names)}")
+    elif price is None:
+        reader.problem("telemetry.baseline", f"{name!r} has no price: give it one in model_registry.yml")
+    return price
 
 
 def _keys(entries: tuple[KeyEntry, ...], reader: Reader) -> tuple[AccessKey, ...]:

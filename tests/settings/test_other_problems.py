@@ -134,6 +134,16 @@ def test_broken_routing_is_told_with_path_and_remedy(tmp_path: Path, text: str, 
 
 PROXY_CASES: list[Case] = [
     (
+        "a baseline that is no model",
+        "telemetry: {baseline: zz}\n",
+        ["telemetry.baseline: 'zz' is not a model (known: a, b, bee)"],
+    ),
+    (
+        "a baseline without a price",
+        "telemetry: {baseline: bee}\n",
+        ["telemetry.baseline: 'bee' has no price: give it one in model_registry.yml"],
+    ),
+    (
         "a port above 65535",
         "listen: {port: 70000}\n",
         ["listen.port: 70000 is out of range: must be between 0 and 65535"],

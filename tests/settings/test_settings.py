@@ -289,3 +289,14 @@ def test_intents_of_one_s_own_replace_the_default_ones(tmp_path: Path) -> None:
     assert list(loaded(tmp_path, {INTENTS: text}).intents.intents) == ["anything"]
     (tmp_path / INTENTS).unlink()
     assert len(loaded(tmp_path, {}).intents.intents) == 10
+
+
+def test_a_baseline_is_known_by_its_price_whether_it_is_ready_or_not(tmp_path: Path) -> None:
+    keyed = MINIMAL.replace(
+        "models:", "  cloud: {dialect: openai, api_key: ${KEY}, base_url: http://c}\nmodels:"
+    )
+    dear = "  - {id: dear, provider: cloud, upstream_model: m, aliases: [d], price: {input: 5, output: 20}}\n"
+    settings = loaded(tmp_path, {REGISTRY: keyed + dear, PROXY: "telemetry: {baseline: d}\n"})
+    assert "dear" in dict(settings.left_out)
+    assert settings.baseline == Price(5, 20)
+    assert loaded(tmp_path, {PROXY: "telemetry: {baseline: }\n"}).baseline is None

@@ -1,0 +1,27 @@
+"""What answers would have cost at one model's price: the measure of what routing saves.
+
+Stands in front of the sinks, so that it completes records when they are flushed, not while calls wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from proxy.types import CallRecord, Price, Usage
+
+
+class Baseline:
+    """A sink that passes nothing on: it writes `baseline_usd` into the records that the next ones get."""
+
+    def __init__(self, price: Price, cost: Callable[[Usage, Price], float | None]) -> None:
+        self._price = price
+        self._cost = cost
+
+    def write(self, records: Sequence[CallRecord]) -> None:
+        """Completes a batch. What was not answered would have cost nothing there either."""
+        for record in records:
+            if record.usage is not None:
+                record.baseline_usd = self._cost(record.usage, self._price)
+
+    def close(self) -> None:
+        """Nothing is held back."""
