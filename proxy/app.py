@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from random import random
 from typing import Any
 
@@ -57,9 +58,11 @@ from proxy.server.workers import Supervisor
 from proxy.settings import Settings
 from proxy.telemetry import logs
 from proxy.telemetry.baseline import Baseline
+from proxy.telemetry.board import Board, open_board, settle
 from proxy.telemetry.calls import Recorder
 from proxy.telemetry.logs import CallLog
 from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.scrape import Scrape
 from proxy.telemetry.traces import open_traces
 from proxy.types import SIMULATED, Model, Provider
 from proxy.wire.chat import parse
@@ -73,12 +76,13 @@ BACKLOG = 2048
 class Engine:
     """One process's proxy: whatever lives as long as it does, and the house of the configuration in force."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, board: Board | None = None) -> None:
+        """`board`: where the workers of one proxy add up their counts; None: this process is the only one."""
         self.settings = settings
         self.clock = time.monotonic
         self.started = int(time.time())
         self.admission = Admission(settings.limits, self.clock)
-        self.breakers = Breakers(settings.breaker, self.clock, random, _tell_transition)
+        self.breakers = Breakers(settings.breaker, self.clock, random, self._moved)
         self.stats = Stats(settings.stats, self.clock)
         self.budget = RetryBudget(settings.retries, self.clock)
         self.hedges = Hedges(settings.hedging, self.stats.p95, self.clock)
@@ -97,18 +101,20 @@ class Engine:
         self.recorder = Recorder(
             settings.records, [*first, CallLog(settings.log), self.metrics, *self.traces]
         )
+        self.scrape = Scrape(self.metrics, self.recorder.flush, board)
         self.gateway = Gateway(self._house(settings), self.recorder.emit, self.alarms, self.clock, time.time)
 
     def _counted(self) -> dict[str, Callable[[], float]]:
         admission = self.admission
         return {
-            "llm_records_dropped": lambda: self.recorder.dropped,
-            "llm_batches_lost": lambda: self.recorder.failures,
-            "llm_log_lines_lost": logs.lost_lines,
-            "llm_spans_lost": lambda: sum(sink.lost for sink in self.traces),
-            "llm_queue_refused": lambda: admission.refused,
+            "llm_records_dropped_total": lambda: self.recorder.dropped,
+            "llm_batches_lost_total": lambda: self.recorder.failures,
+            "llm_log_lines_lost_total": logs.lost_lines,
+            "llm_spans_lost_total": lambda: sum(sink.lost for sink in self.traces),
+            "llm_queue_refused_total": lambda: admission.refused,
             "llm_queue_in_flight": lambda: admission.in_flight,
             "llm_queue_waiting": lambda: admission.waiting,
+            "llm_connections": lambda: len(admission.connections),
         }
 
     def front(self) -> Front:
@@ -123,7 +129,7 @@ class Engine:
 
     @asynccontextmanager
     async def _running(self) -> AsyncIterator[None]:
-        async with self.recorder:
+        async with self.scrape, self.recorder:
             try:
                 yield
             finally:
@@ -176,14 +182,14 @@ class Engine:
             open_circuit=self.breakers.force_open,
             close_circuit=self.breakers.force_close,
             reset_circuit=self.breakers.reset,
-            metrics=self._exposition,
+            metrics=self.scrape.show,
             draining=lambda: self.admission.closed,
             started=self.started,
         )
 
-    def _exposition(self) -> tuple[bytes, str]:
-        self.recorder.flush()
-        return self.metrics.render()
+    def _moved(self, model: str, old: object, new: object, reason: str) -> None:
+        self.metrics.moved(model, str(new))
+        _tell_transition(model, old, new, reason)
 
 
 def serve(
@@ -208,10 +214,12 @@ def serve(
     logs.configure(settings.log, log_level)
     workers = workers or policy.workers
     if workers > 1:
-        supervisor = Supervisor(partial(_work, source, log_level), listening, workers, policy.drain_timeout)
-        supervisor.catch_signals()
-        _announce(settings, listening)
-        return supervisor.run()
+        with open_board() as place:
+            work = partial(_work, source, log_level, place)
+            supervisor = Supervisor(work, listening, workers, policy.drain_timeout, partial(settle, place))
+            supervisor.catch_signals()
+            _announce(settings, listening)
+            return supervisor.run()
     server = _server(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)  # as soon as anybody can know that we are here
@@ -237,21 +245,25 @@ def _listen(host: str, port: int) -> socket.socket:
 def _work(
     source: Callable[[], Settings],
     log_level: str | None,
+    place: Path,
     listening: socket.socket,
     link: Connection[bytes, bytes],
+    name: str,
 ) -> None:
-    """One worker among several."""
+    """One worker among several; `place` is their board's."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # until it serves; the parent tells it to stop, too
     settings = source()
     logs.configure(settings.log, log_level)
     logs.stream(settings.log).shared = True
-    _server(settings, link).run(sockets=[listening])
+    _server(settings, link, Board(place, name)).run(sockets=[listening])
 
 
-def _server(settings: Settings, link: Connection[bytes, bytes] | None = None) -> Server:
+def _server(
+    settings: Settings, link: Connection[bytes, bytes] | None = None, board: Board | None = None
+) -> Server:
     """What serves this configuration, not running yet."""
-    engine = Engine(settings)
+    engine = Engine(settings, board)
     config = uvicorn.Config(
         engine.front(),
         http=partial(Protocol, limits=settings.limits, keep_alive=settings.server.keep_alive),  # type: ignore[arg-type]

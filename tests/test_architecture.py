@@ -39,7 +39,6 @@ ONLY_IN = {
     "litestar": ("proxy.server.*", "proxy.app"),
     "uvicorn": ("proxy.server.*", "proxy.app", "proxy.__main__"),
     "opentelemetry": ("proxy.telemetry.traces",),
-    "prometheus_client": ("proxy.telemetry.metrics",),
     "yaml": ("proxy.settings.*",),
     "os": ("proxy.settings.*", "proxy.__main__"),
     "httptools": ("proxy.dispatch.*", "proxy.server.protocol", "proxy.server.framing"),

@@ -15,9 +15,10 @@ import multiprocessing
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -31,14 +32,15 @@ MARGIN = 10.0
 PAUSE = 1.0
 """Seconds before a worker that died is replaced: one that can't live doesn't take the machine along."""
 
-Work = Callable[[socket.socket, "Connection[bytes, bytes]"], None]
-"""What a worker does, on the shared socket and with its end of the link. Must be picklable."""
+Work = Callable[[socket.socket, "Connection[bytes, bytes]", str], None]
+"""What a worker does, on the shared socket, with its end of the link and its name. Must be picklable."""
 
 
 @dataclass(eq=False)
 class Worker:
     """One process as the parent sees it."""
 
+    name: str
     process: SpawnProcess
     link: Connection[bytes, bytes]
     replaces: Worker | None = None
@@ -61,6 +63,8 @@ class Supervisor:
     count: int
     patience: float
     """Seconds that a worker lets its open calls finish."""
+    settle: Callable[[str, bool], None] = lambda name, died: None
+    """Is told of each worker that has ended, and whether it did so without having been told to."""
     workers: list[Worker] = field(default_factory=list)
     code: int = 0
     """The exit code, so far."""
@@ -70,6 +74,7 @@ class Supervisor:
     """When workers are to be started, `time.monotonic`."""
     _signals: list[int] = field(default_factory=list)
     _stopping_until: float | None = None
+    _names: Iterator[str] = field(default_factory=lambda: map(str, count(1)))
     _proven: bool = False
     """Some worker was ready: the configuration was good once."""
 
@@ -104,10 +109,13 @@ class Supervisor:
     def _start(self, replaces: Worker | None = None) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=self.work, args=(self.listening, theirs), name="kuro-worker")
+        name = next(self._names)
+        process = context.Process(
+            target=self.work, args=(self.listening, theirs, name), name=f"kuro-worker-{name}"
+        )
         process.start()
         theirs.close()  # or its end would never be seen
-        self.workers.append(Worker(process, ours, replaces))
+        self.workers.append(Worker(name, process, ours, replaces))
 
     def _pause(self) -> float | None:
         moments = [*self._due] if self._stopping_until is None else [self._stopping_until]
@@ -141,7 +149,9 @@ class Supervisor:
             worker.process.join()
             worker.link.close()
             self.workers.remove(worker)
-            self._ended(worker, worker.process.exitcode or 0)
+            code = worker.process.exitcode or 0
+            self.settle(worker.name, code != 0 and self._stopping_until is None)
+            self._ended(worker, code)
 
     def _serves(self, worker: Worker) -> None:
         worker.ready = self._proven = True

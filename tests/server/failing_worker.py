@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from proxy.server.workers import Supervisor
 
 
-def fail(listening: socket.socket, link: Connection[bytes, bytes]) -> None:
+def fail(listening: socket.socket, link: Connection[bytes, bytes], name: str) -> None:
     sys.exit(3)
 
 

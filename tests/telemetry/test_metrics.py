@@ -1,4 +1,4 @@
-"""The exposition, read back by Prometheus' own parser."""
+"""What records count for, read back by the parser of the Prometheus client."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.dispatch.breaker import Breakers
+from proxy.dispatch.breaker import Breakers, Refusal, State
 from proxy.dispatch.policy import BreakerPolicy
-from proxy.telemetry.metrics import ATTEMPT_OUTCOMES, COUNTED, GAUGES, OUTCOMES, Metrics
-from proxy.types import Attempt, CallRecord, Model, Price
+from proxy.telemetry.exposition import render
+from proxy.telemetry.families import FAMILIES
+from proxy.telemetry.metrics import ATTEMPT_OUTCOMES, OUTCOMES, READ, REASONS, STATES, Metrics
+from proxy.types import Attempt, CallRecord, FailureKind, Model, Price, Usage
 
 MODELS = (
     Model("groq/llama", "groq", "llama"),
@@ -35,8 +37,7 @@ class Page:
     """A scrape."""
 
     def __init__(self, metrics: Metrics) -> None:
-        body, self.content_type = metrics.render()
-        self.text = body.decode()
+        self.text = render(metrics.snapshot()).decode()
         self.families = list(text_string_to_metric_families(self.text))
         self.samples = [sample for family in self.families for sample in family.samples]
 
@@ -89,8 +90,8 @@ def test_every_family_says_what_it_is(metrics: Metrics, make: Any) -> None:
         assert family.documentation.endswith("."), family.name
         assert family.type in ("counter", "gauge", "histogram")
         assert re.fullmatch("[a-z_]+", family.name)
+        assert (family.type == "counter") == (f"{family.name}_total" in FAMILIES)
     assert len({family.name for family in page.families}) == len(page.families)
-    assert page.content_type == "text/plain; version=0.0.4; charset=utf-8"
 
 
 def test_a_call_that_was_refused_has_no_model(metrics: Metrics, refused: CallRecord) -> None:
@@ -170,7 +171,7 @@ def test_a_reload_changes_the_labels_and_keeps_the_counts(metrics: Metrics, make
 def test_what_is_read_at_the_scrape() -> None:
     now = [100.0]
     breakers = Breakers(BreakerPolicy(), lambda: now[0], lambda: 0.5)
-    counts = {name: index for index, name in enumerate((*COUNTED, *GAUGES))}
+    counts = {name: index for index, name in enumerate(READ)}
     metrics = Metrics(
         MODELS,
         [],
@@ -182,7 +183,7 @@ def test_what_is_read_at_the_scrape() -> None:
     page = Page(metrics)
     assert page.value("circuit_open_gauge", **LLAMA) == 1
     for name, count in counts.items():
-        assert page.value(name if name in GAUGES else f"{name}_total") == count
+        assert page.value(name) == count
 
 
 def test_time_in_the_queue_is_told_of_those_who_waited(metrics: Metrics, make: Any) -> None:
@@ -190,3 +191,98 @@ def test_time_in_the_queue_is_told_of_those_who_waited(metrics: Metrics, make: A
     page = Page(metrics)
     assert page.value("llm_queue_seconds_count") == 1
     assert page.value("llm_queue_seconds_sum") == pytest.approx(0.04)
+
+
+@pytest.mark.parametrize(
+    ("members", "baseline", "cost"),
+    [
+        pytest.param({"baseline_usd": 0.01}, 0.01, 0.002, id="a known cost has its baseline"),
+        pytest.param(
+            {"baseline_usd": 0.01, "cost_usd": None}, 0, 0, id="beside an unknown cost it says nothing"
+        ),
+        pytest.param({}, 0, 0.002, id="without a baseline it stays 0"),
+    ],
+)
+def test_what_was_saved_is_the_baseline_less_the_cost(
+    metrics: Metrics, make: Any, members: dict[str, Any], baseline: float, cost: float
+) -> None:
+    metrics.write([make(**members)])
+    page = Page(metrics)
+    assert page.value("llm_baseline_cost_usd_total", **SONNET) == baseline
+    assert page.value("llm_cost_usd_total", **SONNET) == cost
+
+
+def test_streams_have_a_time_to_the_first_token_and_a_speed(metrics: Metrics, make: Any) -> None:
+    metrics.write([make(), make(stream=False)])
+    page = Page(metrics)
+    assert page.value("llm_time_to_first_token_seconds_count", **SONNET) == 1
+    assert page.value("llm_tokens_per_second_count", **SONNET) == 1
+    assert page.value("llm_tokens_per_second_sum", **SONNET) == pytest.approx(20 / 0.5)
+
+
+def test_a_stream_that_came_in_one_piece_has_no_speed(metrics: Metrics, make: Any) -> None:
+    whole = Attempt("or/sonnet", "openrouter", "ok", ttft_ms=200, duration_ms=200.5, usage=Usage(1, 1))
+    metrics.write([make(attempts=[whole])])
+    assert Page(metrics).value("llm_tokens_per_second_count", **SONNET) is None
+
+
+def test_attempts_tell_retries_throttles_and_who_was_passed_over(metrics: Metrics, make: Any) -> None:
+    limited = Attempt("groq/llama", "groq", "failed", FailureKind.RATE_LIMIT, 429)
+    broken = Attempt("groq/llama", "groq", "failed", FailureKind.SERVER_ERROR, 500)
+    skipped = Attempt("groq/llama", "groq", "skipped", reason="throttled")
+    judged = Attempt("or/sonnet", "openrouter", "judge", FailureKind.CONNECT)
+    answered = Attempt("or/sonnet", "openrouter", "ok", usage=Usage(1, 1))
+    metrics.write([make(attempts=[judged, limited, broken, skipped, answered])])
+    page = Page(metrics)
+    assert page.value("llm_retries_total", **LLAMA, kind="rate_limit") == 1
+    assert page.value("llm_retries_total", **LLAMA, kind="server_error") is None
+    assert page.value("llm_retries_total", **SONNET, kind="connect") is None
+    assert page.value("llm_throttles_total", **LLAMA) == 1
+    assert page.value("llm_throttles_total", **SONNET) == 0
+    assert page.value("llm_skips_total", **LLAMA, reason="throttled") == 1
+
+
+def test_the_decision_cache_is_told_of_calls_that_were_decided_about(metrics: Metrics, make: Any) -> None:
+    metrics.write([make(route="cache"), make(route="score"), make(route="explicit", intent=None)])
+    page = Page(metrics)
+    assert page.value("llm_decision_cache_total", result="hit") == 1
+    assert page.value("llm_decision_cache_total", result="miss") == 1
+
+
+def test_circuits_are_told_by_state_and_by_their_changes() -> None:
+    now = [100.0]
+    breakers = Breakers(
+        BreakerPolicy(), lambda: now[0], lambda: 0.5, lambda model, _, new, __: metrics.moved(model, str(new))
+    )
+    metrics = Metrics(MODELS, [], breakers.snapshot)
+    breakers.force_open("groq/llama")
+    breakers.throttle("or/sonnet", 5)
+    page = Page(metrics)
+    states = {state: page.value("llm_circuit_state", **LLAMA, state=state) for state in STATES}
+    assert states == {"closed": 0, "half_open": 0, "open": 1}
+    assert page.value("llm_circuit_state", **SONNET, state="closed") == 1
+    assert (page.value("llm_throttled", **LLAMA), page.value("llm_throttled", **SONNET)) == (0, 1)
+    assert page.value("llm_circuit_transitions_total", **LLAMA, state="open") == 1
+    now[0] += 6
+    assert Page(metrics).value("llm_throttled", **SONNET) == 0
+
+
+def test_the_closed_sets_of_circuits_hold_what_circuits_say() -> None:
+    assert set(re.findall("`([a-z_]+)`", Refusal.__doc__ or "")) == REASONS
+    assert set(State) == set(STATES)
+
+
+def test_a_late_event_loop_is_seen(metrics: Metrics) -> None:
+    metrics.late(0.0005)
+    metrics.late(0.2)
+    page = Page(metrics)
+    assert page.value("llm_event_loop_lag_seconds_bucket", le="0.001") == 1
+    assert page.value("llm_event_loop_lag_seconds_count") == 2
+
+
+def test_the_process_tells_of_itself(metrics: Metrics) -> None:
+    page = Page(metrics)
+    assert (page.value("process_cpu_seconds_total") or 0) > 0
+    assert (page.value("process_resident_memory_bytes") or 0) > 1e6
+    assert (page.value("process_open_fds") or 0) > 2
+    assert page.value("llm_workers") == 1
