@@ -42,6 +42,9 @@ hostile-upstreams: .venv/.dev  ## bombs, floods and endless streams, several at 
 bench: .venv/.dev  ## CPU, latency and memory beside the raw floor and, when installed, nginx and LiteLLM
 	$(BIN)/python -m tests.bench.run --readme
 
+prometheus:  ## install Debian's prometheus and promtool; without them the tests of deploy/ skip, and say so
+	-@command -v promtool >/dev/null || { apt-get update -qq && apt-get install --yes -qq --no-install-recommends prometheus >/dev/null; }
+
 bench-peers:  ## install the peers that `make bench` compares with
 	$(PYTHON) -m venv .cache/peers
 	.cache/peers/bin/pip install --quiet 'litellm[proxy]'
@@ -79,4 +82,4 @@ clean:  ## remove what the other targets made
 	  npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix $@ $(AIMOCK); \
 	fi
 
-.PHONY: help run test check lint format sixteen sixteen-full hostile hostile-upstreams overload bench bench-peers wheel lock clean
+.PHONY: help run test check lint format sixteen sixteen-full hostile hostile-upstreams overload bench bench-peers prometheus wheel lock clean

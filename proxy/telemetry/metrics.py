@@ -93,7 +93,7 @@ class Metrics:
             # From 0 on, so that a rate sees the first one; a cost only where there is a price.
             priced = (self._unknown,) if model.price is None else (self._cost, self._baseline)
             throttles = self._counters["llm_throttles_total"]
-            for numbers in (self._fallback, self._prompt, self._completion, throttles, *priced):
+            for numbers in (self._fallback, self._prompt, self._completion, self._cached, throttles, *priced):
                 add(numbers, labels, 0.0)
 
     def write(self, records: Sequence[CallRecord]) -> None:

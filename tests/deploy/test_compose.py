@@ -11,7 +11,7 @@ import yaml
 
 from proxy.settings import load
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text("utf-8")
 
 
@@ -45,3 +45,32 @@ def test_every_variable_that_is_handed_on_is_one_that_the_configuration_reads(
 def test_the_grace_of_a_stop_is_longer_than_the_drain(service: dict[str, Any]) -> None:
     drain = load(ROOT / "config", {}).server.drain_timeout
     assert float(service["stop_grace_period"].removesuffix("s")) > drain
+
+
+# --- Prometheus and Grafana beside it ------------------------------------------------------------
+
+DEPLOY = ROOT / "deploy"
+BESIDE = yaml.safe_load((DEPLOY / "compose.observability.yml").read_text("utf-8"))["services"]
+
+
+def test_everything_that_is_mounted_is_there() -> None:
+    mounted = [volume.split(":")[0] for entry in BESIDE.values() for volume in entry["volumes"]]
+    paths = [source for source in mounted if source.startswith(".")]
+    assert len(paths) == 3
+    assert [source for source in paths if not any((DEPLOY / source).iterdir())] == []
+
+
+def test_nobody_but_this_machine_reaches_them() -> None:
+    ports = [port for entry in BESIDE.values() for port in entry["ports"]]
+    assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
+
+
+def test_each_finds_the_next_by_its_name(service: dict[str, Any]) -> None:
+    scraped = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text("utf-8"))
+    assert scraped["scrape_configs"][0]["static_configs"][0]["targets"] == ["kuro:8080"]
+    assert service["ports"] == ["127.0.0.1:8080:8080"]
+    sources = DEPLOY / "grafana" / "provisioning" / "datasources" / "prometheus.yml"
+    assert yaml.safe_load(sources.read_text("utf-8"))["datasources"][0]["url"] == "http://prometheus:9090"
+    boards = DEPLOY / "grafana" / "provisioning" / "dashboards" / "kuro.yml"
+    path = yaml.safe_load(boards.read_text("utf-8"))["providers"][0]["options"]["path"]
+    assert f"./grafana/dashboards:{path}:ro" in BESIDE["grafana"]["volumes"]
