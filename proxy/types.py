@@ -343,6 +343,8 @@ class CallRecord(Struct):
     """Unix time of arrival."""
     key_id: str = ""
     session: str = ""
+    traceparent: str = ""
+    """The caller's trace, as it came (W3C); nothing when there was none, or a broken one."""
     requested_model: str = ""
     selected_model: str | None = None
     response_model: str | None = None

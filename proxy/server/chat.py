@@ -18,7 +18,7 @@ from proxy.server.auth import Keyring
 from proxy.server.body import read_body
 from proxy.server.cors import check_page, cors_headers
 from proxy.server.cycle import WRITE_NOW
-from proxy.server.headers import deadline, forwarder, request_id, session_of
+from proxy.server.headers import deadline, forwarder, request_id, session_of, traceparent
 from proxy.server.leaving import Leaving
 from proxy.server.policy import AccessPolicy, LimitPolicy
 from proxy.server.types import Head, Receive, Scope, Send
@@ -52,6 +52,8 @@ class ChatRoute:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         name = request_id(headers)
         call = self._gateway.begin(name, forwarder(headers))
+        if "traceparent" in headers:
+            call.record.traceparent = traceparent(headers)
         head: Head = [(b"x-request-id", name.encode("ascii")), *cors_headers(self._access, headers)]
         leaving = Leaving(receive)
         answer = None

@@ -164,7 +164,15 @@ _NEVER = frozenset(
 )
 _NEVER_PREFIXES = ("x-forwarded-", "x-kuro-", "x-openwebui-", "x-stainless-")
 
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
+_IDS = r"-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+_TRACEPARENT = re.compile(rf"00{_IDS}|(?!00|ff)[0-9a-f]{{2}}{_IDS}(-.*)?").fullmatch
+"""https://www.w3.org/TR/trace-context/#traceparent-header: later versions may say more behind a dash."""
+
+
+def traceparent(headers: Headers) -> str:
+    """The trace that the call belongs to; nothing when there is none, or a broken one."""
+    named = headers.get("traceparent", "")
+    return named if _TRACEPARENT(named) else ""
 
 
 def forwarder(headers: Headers) -> Callable[[Provider], Pairs]:

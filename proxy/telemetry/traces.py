@@ -1,4 +1,8 @@
-"""Spans by OpenTelemetry, made of finished records: one per call, one child per attempt.
+"""Spans by OpenTelemetry, made of finished records: one per call, a child for routing and for each attempt.
+
+    chat auto              the caller's span, if it sent a traceparent, is its parent
+      route                from the call's place to its first attempt
+      chat groq/llama      an attempt
 
 Attributes follow the semantic conventions for generative AI clients
 (https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/). Without an endpoint nothing is
@@ -101,7 +105,7 @@ class SpanSink:
         """Makes the spans of a batch; they are exported by the SDK's own thread."""
         for record in records:
             wanted = record.outcome not in _GOOD or self._random() < self._ratio
-            if wanted and self._has_room(1 + len(record.attempts)):
+            if wanted and self._has_room(1 + (_decided(record) is not None) + len(record.attempts)):
                 self._trace(record)
 
     def close(self) -> None:
@@ -129,13 +133,18 @@ class SpanSink:
         # A name that nobody serves is the caller's own invention: too many names for a span's.
         name = f"chat {record.requested_model}" if record.plan else "chat"
         error = None if record.outcome in _GOOD else record.error_code or record.outcome
-        span = self._span(name, None, SpanKind.SERVER, began, _call(record), error)
+        span = self._span(name, _remote(record.traceparent), SpanKind.SERVER, began, _call(record), error)
         parent = set_span_in_context(span)
+        decided = _decided(record)
+        if decided is not None:
+            start = began + _nanoseconds(record.queued_ms / 1e3)
+            child = self._span("route", parent, SpanKind.INTERNAL, start, _routing(record), None)
+            child.end(max(began + _nanoseconds(decided / 1e3), start))
         for attempt in record.attempts:
             start = began + _nanoseconds(attempt.began_ms / 1e3)
             kind = SpanKind.INTERNAL if attempt.outcome == "skipped" else SpanKind.CLIENT
             answered = record.response_model if attempt.outcome == "ok" else None
-            attributes = _attempt(attempt, answered)
+            attributes = _attempt(attempt, answered, record.stream)
             child = self._span(f"chat {attempt.model}", parent, kind, start, attributes, attempt.failure)
             child.end(start + _nanoseconds(attempt.duration_ms / 1e3))
         span.end(began + _nanoseconds(record.latency_ms / 1e3))
@@ -165,14 +174,15 @@ def _call(record: CallRecord) -> dict[str, Any]:
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": record.provider,
         "gen_ai.request.model": record.requested_model or None,
-        "gen_ai.request.stream": record.stream,
+        "gen_ai.request.stream": record.stream or None,
         "gen_ai.response.model": record.response_model,
-        "gen_ai.response.time_to_first_chunk": _seconds(record.ttft_ms),
+        "gen_ai.response.time_to_first_chunk": _seconds(record.ttft_ms) if record.stream else None,
         "gen_ai.conversation.id": record.session or None,
         "http.response.status_code": record.status,
         "kuro.request_id": record.request_id,
         "kuro.intent": record.intent,
         "kuro.route": record.route or None,
+        "kuro.baseline_usd": record.baseline_usd,
         "kuro.selected_model": record.selected_model,
         "kuro.fallback_used": record.fallback_used,
         "kuro.cost_usd": record.cost_usd,
@@ -181,13 +191,40 @@ def _call(record: CallRecord) -> dict[str, Any]:
     }
 
 
-def _attempt(attempt: Attempt, response_model: str | None) -> dict[str, Any]:
+def _remote(traceparent: str) -> Context | None:
+    """The caller's span as a parent; None: the call begins a trace of its own."""
+    if not traceparent:
+        return None
+    from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+    _, trace, span, flags = traceparent.split("-")[:4]
+    seen = SpanContext(int(trace, 16), int(span, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16)))
+    return set_span_in_context(NonRecordingSpan(seen))
+
+
+def _decided(record: CallRecord) -> float | None:
+    """Milliseconds until the first model was asked for the answer; None when nothing was."""
+    asked = (attempt.began_ms for attempt in record.attempts if attempt.outcome not in ("judge", "skipped"))
+    return next(asked, None) if record.route else None
+
+
+def _routing(record: CallRecord) -> dict[str, Any]:
+    return {
+        "kuro.route": record.route,
+        "kuro.intent": record.intent,
+        "kuro.difficulty": record.difficulty,
+        "kuro.profile": record.profile or None,
+        "kuro.plan": record.plan or None,
+    }
+
+
+def _attempt(attempt: Attempt, response_model: str | None, streams: bool) -> dict[str, Any]:
     return {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": attempt.provider,
         "gen_ai.request.model": attempt.model,
         "gen_ai.response.model": response_model,
-        "gen_ai.response.time_to_first_chunk": _seconds(attempt.ttft_ms),
+        "gen_ai.response.time_to_first_chunk": _seconds(attempt.ttft_ms) if streams else None,
         "http.response.status_code": attempt.status,
         "kuro.cost_usd": attempt.cost_usd,
         "kuro.outcome": attempt.outcome,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ApiError
-from proxy.server.headers import deadline, forwarder, request_id, session_of
+from proxy.server.headers import deadline, forwarder, request_id, session_of, traceparent
 from proxy.types import Provider
 
 # --- request id ----------------------------------------------------------------------------------
@@ -193,6 +193,24 @@ def test_the_callers_trace_goes_on() -> None:
     assert seen({"traceparent": TRACEPARENT}) == {b"traceparent": TRACEPARENT.encode()}
 
 
-@pytest.mark.parametrize("trace", ["", "x", TRACEPARENT.upper(), TRACEPARENT + "-extra"])
+@pytest.mark.parametrize(
+    "trace",
+    [
+        "",
+        "x",
+        TRACEPARENT.upper(),
+        TRACEPARENT + "-extra",
+        "ff" + TRACEPARENT[2:],
+        f"00-{'0' * 32}-{'1' * 16}-01",
+        f"00-{'1' * 32}-{'0' * 16}-01",
+        "cc" + TRACEPARENT[2:] + "extra",
+    ],
+)
 def test_a_broken_trace_does_not(trace: str) -> None:
     assert seen({"traceparent": trace}, "x-title") == {}
+
+
+def test_a_later_version_of_the_trace_may_say_more() -> None:
+    later = "cc" + TRACEPARENT[2:] + "-what-the-future-will-be-like"
+    assert traceparent({"traceparent": later}) == later
+    assert traceparent({"traceparent": TRACEPARENT + "-extra"}) == traceparent({}) == ""

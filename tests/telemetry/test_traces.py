@@ -45,7 +45,7 @@ def spans(
 
 
 def test_a_call_is_a_span_with_a_child_for_each_attempt(make: Any) -> None:
-    first, second, call = spans([make()])
+    _, first, second, call = spans([make()])
     assert [span.name for span in (call, first, second)] == ["chat auto", "chat groq/llama", "chat or/sonnet"]
     assert (call.kind, first.kind, second.kind) == (SpanKind.SERVER, SpanKind.CLIENT, SpanKind.CLIENT)
     assert call.parent is None
@@ -55,14 +55,14 @@ def test_a_call_is_a_span_with_a_child_for_each_attempt(make: Any) -> None:
 
 
 def test_times_are_those_of_the_call(make: Any) -> None:
-    first, second, call = spans([make()])
+    _, first, second, call = spans([make()])
     arrival = 1_800_000_000 * 10**9
     times = [time or 0 for span in (call, first, second) for time in (span.start_time, span.end_time)]
     assert [(time - arrival) / 1e6 for time in times] == pytest.approx([0, 780, 1, 51, 60, 760])
 
 
 def test_attributes_follow_the_conventions_for_generative_ai(make: Any) -> None:
-    first, second, call = spans([make()])
+    _, first, second, call = spans([make()])
     assert call.attributes is not None and second.attributes is not None and first.attributes is not None
     assert dict(call.attributes) == {
         "gen_ai.operation.name": "chat",
@@ -107,6 +107,29 @@ def test_errors_are_marked(make: Any, members: dict[str, Any], error: str | None
     assert call.attributes is not None
     assert call.attributes.get("error.type") == error
     assert call.status.status_code is (StatusCode.ERROR if error else StatusCode.UNSET)
+
+
+def test_the_decision_is_a_child_from_the_calls_place_to_its_first_attempt(make: Any) -> None:
+    routing, *_, call = spans([make(queued_ms=0.5)])
+    assert (routing.name, routing.kind) == ("route", SpanKind.INTERNAL)
+    assert routing.parent is not None and routing.parent.span_id == call.context.span_id
+    assert ((routing.end_time or 0) - (routing.start_time or 0)) / 1e6 == pytest.approx(0.5)
+    assert routing.attributes is not None
+    assert routing.attributes["kuro.plan"] == ("groq/llama", "or/sonnet")
+
+
+def test_a_call_belongs_to_its_callers_trace(make: Any) -> None:
+    trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    made = spans([make(traceparent=f"00-{trace}-{span}-00")])
+    call = made[-1]
+    assert call.parent is not None
+    assert (call.parent.span_id, call.parent.is_remote) == (int(span, 16), True)
+    assert {each.context.trace_id for each in made} == {int(trace, 16)}
+
+
+def test_a_whole_reply_has_no_first_chunk(make: Any) -> None:
+    for span in spans([make(stream=False)]):
+        assert "gen_ai.response.time_to_first_chunk" not in (span.attributes or {})
 
 
 def test_a_name_that_nobody_serves_names_no_span(refused: CallRecord) -> None:
@@ -220,7 +243,7 @@ def export(policy: TracePolicy, record: CallRecord) -> None:
 def test_spans_arrive_over_http(http_collector: tuple[Collector, str], make: Any) -> None:
     collector, url = http_collector
     export(TracePolicy(endpoint=url, ratio=1.0, headers={"x-team": "llm"}), make())
-    assert sorted(collector.names()) == ["chat auto", "chat groq/llama", "chat or/sonnet"]
+    assert sorted(collector.names()) == ["chat auto", "chat groq/llama", "chat or/sonnet", "route"]
     path, headers, request = collector.requests[0]
     assert (path, headers["x-team"]) == ("/v1/traces", "llm")
     resource = {a.key: a.value.string_value for a in request.resource_spans[0].resource.attributes}
@@ -231,7 +254,7 @@ def test_spans_arrive_over_grpc(grpc_collector: tuple[Collector, str], make: Any
     collector, url = grpc_collector
     policy = TracePolicy(endpoint=url, protocol=TraceProtocol.GRPC, ratio=1.0, headers={"x-team": "llm"})
     export(policy, make())
-    assert sorted(collector.names()) == ["chat auto", "chat groq/llama", "chat or/sonnet"]
+    assert sorted(collector.names()) == ["chat auto", "chat groq/llama", "chat or/sonnet", "route"]
     assert collector.requests[0][1]["x-team"] == "llm"
 
 
@@ -267,10 +290,10 @@ def test_spans_that_are_refused_or_find_the_queue_full_are_counted(make: Any) ->
         sink.write([make()] * 2000)
         assert time.monotonic() - began < 2
         # All but those that wait or are on their way; the exporter has taken one batch at most.
-        assert 6000 - QUEUE - 512 - 3 <= sink.lost <= 6000 - QUEUE + 3
+        assert 8000 - QUEUE - 512 - 4 <= sink.lost <= 8000 - QUEUE + 4
         gate.set()
         sink.close()
-        assert sink.lost == 6000
+        assert sink.lost == 8000
 
 
 def test_the_policy_never_shows_its_headers() -> None:
