@@ -53,6 +53,7 @@ GAUGES = {
 OUTCOMES = frozenset({"ok", "error", "refused", "caller_left", "aborted"})
 ATTEMPT_OUTCOMES = frozenset({"ok", "failed", "skipped", "cancelled", "cut", "judge"})
 KINDS = frozenset(FailureKind)
+RELOADS = frozenset({"changed", "unchanged", "refused"})
 ROUTES = frozenset({"cache", "semantic", "judge", "score", "sticky", "default", "explicit"})
 RULE = "rule:"
 """Before the name of a rule; rules are named in the configuration."""
@@ -152,6 +153,12 @@ class Metrics(Collector):
         self._judge = Counter("llm_judge_cost_usd", "Cost of asking the judge.")
         self._attempts = Counter("llm_attempts", "Attempts.", (*_MODEL, "outcome"))
         self._failures = Counter("llm_upstream_failures", "Failed attempts, by why.", (*_MODEL, "kind"))
+        self._reloads = Counter("llm_config_reloads", "Reloads of the configuration.", ("result",))
+        for result in RELOADS:
+            self._reloads.add((result,), 0.0)
+        self._labelled: dict[str, Labels] = {}
+        """Every model that was ever known: calls of models that went away are still on their way."""
+        self._epoch, self._loaded = "", 0.0
         self.know(models, intents)
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -161,11 +168,19 @@ class Metrics(Collector):
         self._models: dict[str, Labels] = {}
         self._intents = frozenset(intents)
         for model in models:
-            labels = self._models[model.id] = (model.id, model.provider)
+            labels = self._models[model.id] = self._labelled[model.id] = (model.id, model.provider)
             # From 0 on, so that a rate sees the first one; a cost only where there is a price.
             for counter in (self._fallback, self._prompt, self._completion):
                 counter.add(labels, 0.0)
             (self._unknown if model.price is None else self._cost).add(labels, 0.0)
+
+    def loaded(self, epoch: str, at: float) -> None:
+        """This configuration is in force since `at`, Unix time."""
+        self._epoch, self._loaded = epoch, at
+
+    def reloaded(self, result: str) -> None:
+        """A reload has ended, as one of RELOADS."""
+        self._reloads.add((_closed(result, RELOADS),))
 
     def write(self, records: Sequence[CallRecord]) -> None:
         """Counts a batch."""
@@ -187,6 +202,12 @@ class Metrics(Collector):
         for name, read in self._counted.items():
             family = GaugeMetricFamily if name in GAUGES else CounterMetricFamily
             yield family(name, {**COUNTED, **GAUGES}[name], value=read())
+        yield GaugeMetricFamily(
+            "llm_config_loaded_timestamp_seconds", "When the configuration was last read.", value=self._loaded
+        )
+        info = GaugeMetricFamily("llm_config_info", "1; the epoch in force.", labels=("epoch",))
+        info.add_metric((self._epoch,), 1.0)
+        yield info
         yield self._open()
 
     def _open(self) -> Metric:
@@ -236,7 +257,7 @@ class Metrics(Collector):
             self._cost.add(model, record.cost_usd)
 
     def _labels(self, model: str | None) -> Labels:
-        return (NONE, NONE) if model is None else self._models.get(model, (OTHER, OTHER))
+        return (NONE, NONE) if model is None else self._labelled.get(model, (OTHER, OTHER))
 
 
 def _closed(value: str | None, known: frozenset[str]) -> str:
