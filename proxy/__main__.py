@@ -128,7 +128,8 @@ def _level(text: str) -> str:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from proxy.app import serve
+    from proxy.launch import serve
+    from proxy.settings.footprint import Footprint
 
     return serve(
         partial(load, options.config),
@@ -136,6 +137,7 @@ def _serve(options: argparse.Namespace) -> int:
         port=options.port,
         workers=options.workers,
         log_level=options.log_level,
+        footprint=Footprint(options.config),
     )
 
 

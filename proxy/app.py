@@ -7,24 +7,16 @@ Settings --build--> House (router, executor)   made anew for each configuration
 
 from __future__ import annotations
 
-import errno
+import asyncio
 import gc
 import logging
-import signal
-import socket
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from functools import partial
-from multiprocessing.connection import Connection
-from pathlib import Path
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import random
 from typing import Any
 
 import msgspec
-import uvicorn
-from msgspec.structs import replace
 
 from proxy.dispatch.alarm import Alarms
 from proxy.dispatch.backoff import RetryBudget
@@ -36,30 +28,27 @@ from proxy.dispatch.lane import Lane, Upstream, lane
 from proxy.dispatch.simulated import SimulatedUpstream
 from proxy.dispatch.stats import Stats
 from proxy.dispatch.transport import open_upstream
-from proxy.errors import ConfigError
 from proxy.gateway import Gateway, House
 from proxy.providers import CODECS
+from proxy.reload import Ask, Asked, Verdict, shown
 from proxy.routing.classify import Classifier
 from proxy.routing.explain import decide
 from proxy.routing.features import prompt_tokens
 from proxy.routing.policy import StreamRecovery
-from proxy.routing.router import Router, new_memory
+from proxy.routing.router import Router, new_memory, renew_memory
 from proxy.routing.tokens import estimate
 from proxy.server.admission import Admission
 from proxy.server.asgi import Front
-from proxy.server.auth import Keyring, admin_keyring, check_listen
+from proxy.server.auth import Keyring, admin_keyring
 from proxy.server.chat import ChatRoute
-from proxy.server.descriptors import callers_share, raise_limit
-from proxy.server.protocol import Protocol
-from proxy.server.serving import Server
+from proxy.server.door import adopt_limits
 from proxy.server.site import create_site
 from proxy.server.state import Services
-from proxy.server.workers import Supervisor
 from proxy.settings import Settings
 from proxy.telemetry import logs
 from proxy.telemetry.baseline import Baseline
-from proxy.telemetry.board import Board, open_board, settle
-from proxy.telemetry.calls import Recorder
+from proxy.telemetry.board import Board
+from proxy.telemetry.calls import Recorder, Sink
 from proxy.telemetry.logs import CallLog
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.scrape import Scrape
@@ -76,9 +65,11 @@ BACKLOG = 2048
 class Engine:
     """One process's proxy: whatever lives as long as it does, and the house of the configuration in force."""
 
-    def __init__(self, settings: Settings, board: Board | None = None) -> None:
-        """`board`: where the workers of one proxy add up their counts; None: this process is the only one."""
+    def __init__(self, settings: Settings, log_level: str | None = None, board: Board | None = None) -> None:
+        """`log_level` goes before the configuration's. `board`: where the workers of one proxy add up their
+        counts; None: this process is the only one."""
         self.settings = settings
+        self._log_level = log_level
         self.clock = time.monotonic
         self.started = int(time.time())
         self.admission = Admission(settings.limits, self.clock)
@@ -96,13 +87,16 @@ class Engine:
             self._counted(),
         )
         self.traces = open_traces(settings.trace, random)
+        self.metrics.loaded(settings.epoch, time.time())
+        self.call_log = CallLog(settings.log)
+        self.baseline = Baseline(settings.baseline, cost)
         # The baseline goes first: it completes the records for those behind it.
-        first = [Baseline(settings.baseline, cost)] if settings.baseline else []
-        self.recorder = Recorder(
-            settings.records, [*first, CallLog(settings.log), self.metrics, *self.traces]
-        )
+        sinks: list[Sink] = [self.baseline, self.call_log, self.metrics, *self.traces]
+        self.recorder = Recorder(settings.records, sinks)
         self.scrape = Scrape(self.metrics, self.recorder.flush, board)
-        self.gateway = Gateway(self._house(settings), self.recorder.emit, self.alarms, self.clock, time.time)
+        self._retired: list[Upstream] = []
+        house = self._house(settings, _router(settings, self))
+        self.gateway = Gateway(house, self.recorder.emit, self.alarms, self.clock, time.time)
 
     def _counted(self) -> dict[str, Callable[[], float]]:
         admission = self.admission
@@ -117,29 +111,85 @@ class Engine:
             "llm_connections": lambda: len(admission.connections),
         }
 
-    def front(self) -> Front:
-        """The ASGI application."""
+    def front(self, ask: Ask, beside: AbstractAsyncContextManager[object]) -> Front:
+        """The ASGI application. `ask` is for reloads; `beside` runs as long as it does."""
         settings = self.settings
         keyring = Keyring(settings.access.keys)
         admin, _ = admin_keyring(settings.access)
-        chat = ChatRoute(self.gateway, keyring, settings.access, settings.limits, self.admission)
+        self._chat = ChatRoute(self.gateway, keyring, settings.access, settings.limits, self.admission)
+        self._site = self._services(keyring, admin, ask)
         # Litestar's own names for ASGI's shapes are narrower than those of `server.types`.
-        site: Any = create_site(self._services(keyring, admin), chat)
-        return Front(chat, site, self._running())
+        site: Any = create_site(self._site, self._chat)
+        return Front(self._chat, site, self._running(beside))
 
     @asynccontextmanager
-    async def _running(self) -> AsyncIterator[None]:
-        async with self.scrape, self.recorder:
+    async def _running(self, beside: AbstractAsyncContextManager[object]) -> AsyncIterator[None]:
+        async with self.scrape, self.recorder, beside:
             try:
                 yield
             finally:
-                for upstream in self.upstreams.values():
+                for upstream in (*self._retired, *self.upstreams.values()):
                     await upstream.aclose()
 
-    def _house(self, settings: Settings) -> House:
+    async def adopt(self, verdict: Verdict) -> None:
+        """Does what was decided about the configuration. Once a process serves, one at a time."""
+        settings, report = verdict.settings, verdict.report
+        if settings is not None:
+            # What takes long is made in a thread; then nothing waits until all has been exchanged.
+            ways, router = await asyncio.to_thread(lambda: (self._ways(settings), _router(settings, self)))
+            self._move(settings, ways, router)
+        elif report.result == "unchanged":
+            self.breakers.retain(self.gateway.house.executor.models)
+        if report.result != "refused":
+            self.metrics.loaded(report.epoch, time.time())
+        self.metrics.reloaded(report.result)
+
+    def _ways(self, settings: Settings) -> dict[str, Upstream]:
+        """To every provider: those of unchanged ones are kept, with their connections."""
+        known = self.settings.providers
+        return {
+            name: self.upstreams[name] if known.get(name) == provider else _upstream(provider)
+            for name, provider in settings.providers.items()
+        }
+
+    def _move(self, settings: Settings, ways: dict[str, Upstream], router: Router) -> None:
+        """Into another house: open calls end in the old one."""
+        old, self.settings = self.settings, settings
+        ids = [model.id for model in settings.models]
+        left = [way for way in self.upstreams.values() if way not in ways.values()]
+        self.upstreams = ways
+        if settings.retries != old.retries:
+            self.budget = RetryBudget(settings.retries, self.clock)
+        if settings.hedging != old.hedging:
+            self.hedges = Hedges(settings.hedging, self.stats.p95, self.clock)
+        self.breakers.retain(ids, settings.breaker)
+        self.stats.retain(ids, settings.stats)
+        renew_memory(self.memory, settings.routing, ids)
+        self.admission.adopt(settings.limits)
+        adopt_limits(settings.limits)
+        self.metrics.know(settings.models, settings.intents.intents)
+        self.baseline.price = settings.baseline
+        self.recorder.adopt(settings.records)
+        self.call_log.adopt(settings.log)
+        logs.configure(settings.log, self._log_level)
+        for sink in self.traces:
+            sink.adopt(settings.trace)
+        self._let_in(settings)
+        self.gateway.house = self._house(settings, router)
+        self._retired = [way for way in (*self._retired, *left) if way.retire()]
+        gc.collect()  # The old house is full of cycles, which are looked for too rarely else. Takes 1 ms.
+
+    def _let_in(self, settings: Settings) -> None:
+        site = self._site
+        site.access = settings.access
+        site.keyring = Keyring(settings.access.keys)
+        site.admin, _ = admin_keyring(settings.access)
+        self._chat.adopt(site.keyring, settings.access, settings.limits)
+
+    def _house(self, settings: Settings, router: Router) -> House:
         return House(
             epoch=settings.epoch,
-            router=_router(settings, self),
+            router=router,
             executor=self._executor(settings),
             judge=settings.routing.judge,
             judge_intents=tuple(settings.intents.intents),
@@ -170,7 +220,10 @@ class Engine:
         dialect = "openai" if provider.dialect == SIMULATED else provider.dialect
         return lane(model, provider, CODECS[dialect], self.upstreams[provider.name])
 
-    def _services(self, keyring: Keyring, admin: Keyring) -> Services:
+    def _services(self, keyring: Keyring, admin: Keyring, ask: Ask) -> Services:
+        async def reload() -> dict[str, Any]:
+            return shown(await ask(Asked("admin")))
+
         return Services(
             access=self.settings.access,
             keyring=keyring,
@@ -182,6 +235,7 @@ class Engine:
             open_circuit=self.breakers.force_open,
             close_circuit=self.breakers.force_close,
             reset_circuit=self.breakers.reset,
+            reload=reload,
             metrics=self.scrape.show,
             draining=lambda: self.admission.closed,
             started=self.started,
@@ -190,125 +244,6 @@ class Engine:
     def _moved(self, model: str, old: object, new: object, reason: str) -> None:
         self.metrics.moved(model, str(new))
         _tell_transition(model, old, new, reason)
-
-
-def serve(
-    source: Callable[[], Settings],
-    *,
-    host: str | None = None,
-    port: int | None = None,
-    workers: int | None = None,
-    log_level: str | None = None,
-) -> int:
-    """Runs the proxy until it is told to stop; the process's exit code. Raises ConfigError.
-
-    `source` must be picklable when there is more than one worker: each loads the settings for itself.
-    """
-    settings = source()
-    policy = settings.server
-    host = host or policy.host
-    check_listen(host, settings.access)
-    raise_limit()
-    listening = _listen(host, policy.port if port is None else port)
-    settings, source = _with_admin_key(settings, source)
-    logs.configure(settings.log, log_level)
-    workers = workers or policy.workers
-    if workers > 1:
-        with open_board() as place:
-            work = partial(_work, source, log_level, place)
-            supervisor = Supervisor(work, listening, workers, policy.drain_timeout, partial(settle, place))
-            supervisor.catch_signals()
-            _announce(settings, listening)
-            return supervisor.run()
-    server = _server(settings)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, server.handle_exit)  # as soon as anybody can know that we are here
-    _announce(settings, listening)
-    server.run(sockets=[listening])
-    return 0
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """From here on callers wait instead of being refused. Raises ConfigError."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        reason = error.strerror or str(error)
-        advice = ""
-        if error.errno == errno.EADDRINUSE:
-            advice = ": end what listens there (a proxy that is being stopped does, until its calls are done)"
-        raise ConfigError([f"can't listen on {where}: {reason}{advice}"]) from None
-
-
-def _work(
-    source: Callable[[], Settings],
-    log_level: str | None,
-    place: Path,
-    listening: socket.socket,
-    link: Connection[bytes, bytes],
-    name: str,
-) -> None:
-    """One worker among several; `place` is their board's."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # until it serves; the parent tells it to stop, too
-    settings = source()
-    logs.configure(settings.log, log_level)
-    logs.stream(settings.log).shared = True
-    _server(settings, link, Board(place, name)).run(sockets=[listening])
-
-
-def _server(
-    settings: Settings, link: Connection[bytes, bytes] | None = None, board: Board | None = None
-) -> Server:
-    """What serves this configuration, not running yet."""
-    engine = Engine(settings, board)
-    config = uvicorn.Config(
-        engine.front(),
-        http=partial(Protocol, limits=settings.limits, keep_alive=settings.server.keep_alive),  # type: ignore[arg-type]
-        interface="asgi3",
-        ws="none",
-        loop="uvloop",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        backlog=BACKLOG,
-    )
-    _calm_collector()
-    return Server(config, engine.admission, settings.server.drain_timeout, link)
-
-
-def _with_admin_key(
-    settings: Settings, source: Callable[[], Settings]
-) -> tuple[Settings, Callable[[], Settings]]:
-    """Without an admin key one is made, for all workers alike. It is printed once, and never logged."""
-    _, made = admin_keyring(settings.access)
-    if made is None:
-        return settings, source
-    sys.stderr.write(f"admin key, good until this process ends: {made}\n")
-    return _keyed(settings, made), partial(_load_keyed, source, made)
-
-
-def _load_keyed(source: Callable[[], Settings], admin_key: str) -> Settings:
-    return _keyed(source(), admin_key)
-
-
-def _keyed(settings: Settings, admin_key: str) -> Settings:
-    return replace(settings, access=replace(settings.access, admin_key=admin_key))
-
-
-def _calm_collector() -> None:
-    """What was built at start is not looked at again, and the rest rarely: calls make next to no cycles.
-
-    Measured: a routed call costs 30 % less CPU than with the collector's defaults.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
 
 
 def explainer(settings: Settings) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
@@ -345,30 +280,6 @@ def _router(settings: Settings, engine: Engine | None) -> Router:
 
 def _upstream(provider: Provider) -> Upstream:
     return SimulatedUpstream(time.time) if provider.dialect == SIMULATED else open_upstream(provider)
-
-
-def _announce(settings: Settings, listening: socket.socket) -> None:
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    url = f"http://{shown}:{port}"
-    logger.info(
-        "Kuro is listening on %s with %d models",
-        url,
-        len(settings.models),
-        extra={"event": "listening", "url": url},
-    )
-    for warning in settings.warnings:
-        logger.warning("%s", warning)
-    if callers_share() < settings.limits.max_in_flight:
-        logger.warning(
-            "descriptors allow %d callers at once, fewer than limits.max_in_flight, %d: raise `ulimit -n`",
-            callers_share(),
-            settings.limits.max_in_flight,
-        )
-    if settings.simulated:
-        logger.warning(
-            "No provider has a key: answers are SIMULATED. Set GROQ_API_KEY or another, see `kuro check`."
-        )
 
 
 def _tell_transition(model: str, old: object, new: object, reason: str) -> None:

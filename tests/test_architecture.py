@@ -29,7 +29,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server": {"types", "errors", "wire", "gateway"},
     "settings": {"types", "errors", "routing", "providers", "dispatch", "telemetry", "server"},
     "batch": {"errors"},
+    "reload": {"*"},
     "app": {"*"},
+    "launch": {"*"},
     "__main__": {"*"},
 }
 """Room -> the rooms that it may look into. A new room needs a line here."""
@@ -37,14 +39,21 @@ MAY_IMPORT: dict[str, set[str]] = {
 ONLY_IN = {
     "httpx": ("proxy.dispatch.stock",),
     "litestar": ("proxy.server.*", "proxy.app"),
-    "uvicorn": ("proxy.server.*", "proxy.app", "proxy.__main__"),
+    "uvicorn": ("proxy.server.*", "proxy.launch", "proxy.__main__"),
     "opentelemetry": ("proxy.telemetry.traces",),
     "yaml": ("proxy.settings.*",),
-    "os": ("proxy.settings.*", "proxy.__main__"),
+    "os": ("proxy.settings.*", "proxy.__main__", "proxy.server.serving"),
     "httptools": ("proxy.dispatch.*", "proxy.server.protocol", "proxy.server.framing"),
     "re2": ("proxy.routing.*",),
-    "proxy.settings": ("proxy.settings", "proxy.settings.*", "proxy.app", "proxy.__main__"),
-    "proxy.app": ("proxy.app", "proxy.__main__"),
+    "proxy.settings": (
+        "proxy.settings",
+        "proxy.settings.*",
+        "proxy.reload",
+        "proxy.app",
+        "proxy.launch",
+        "proxy.__main__",
+    ),
+    "proxy.app": ("proxy.app", "proxy.launch", "proxy.__main__"),
 }
 """What is imported in few places, so that it can be exchanged there."""
 

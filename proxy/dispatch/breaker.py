@@ -98,13 +98,19 @@ class Breakers:
         """Closed, with no past, no gate and no operator's decision."""
         self._circuit(model_id).reset("reset")
 
-    def retain(self, model_ids: Iterable[str]) -> None:
-        """A reload: circuits of other models go; those that opened for a key or a purse are tried again."""
+    def retain(self, model_ids: Iterable[str], policy: BreakerPolicy | None = None) -> None:
+        """A reload: circuits of other models go; those that opened for a key or a purse are tried again.
+
+        A new `policy` holds from here on; openings that have begun last as long as they were to.
+        """
         kept = set(model_ids)
+        policy = policy or self._setting.policy
+        recount = policy.window != self._setting.policy.window
+        self._setting.policy = policy
         for model_id in [m for m in self._circuits if m not in kept]:
             self._circuits.pop(model_id).retire()
         for circuit in self._circuits.values():
-            circuit.reloaded()
+            circuit.reloaded(recount)
 
     def snapshot(self) -> dict[str, CircuitView]:
         """Every circuit that was ever asked for."""

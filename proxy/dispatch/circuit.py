@@ -116,10 +116,11 @@ class Permit:
             circuit.learned_nothing(self)
 
 
-class Setting(Struct, frozen=True):
+class Setting(Struct):
     """What all circuits of a process share."""
 
     policy: BreakerPolicy
+    """A reload may exchange it."""
     clock: Callable[[], float]
     random: Callable[[], float]
     listener: Listener | None
@@ -297,8 +298,14 @@ class Circuit:
         self._openings = 0
         self._enter(State.CLOSED, reason)
 
-    def reloaded(self) -> None:
-        """The key or the purse may be another one: the next call is a probe."""
+    def reloaded(self, recount: bool) -> None:
+        """The key or the purse may be another one: the next call is a probe.
+
+        `recount`: the window is as long no more, and what was counted goes.
+        """
+        if recount:
+            self._results = Window(self._setting.policy.window)
+            self._bad = Window(self._setting.policy.window)
         if self._long:
             self._until = self._setting.clock()
 

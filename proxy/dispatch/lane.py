@@ -50,6 +50,12 @@ class Upstream(Protocol):
     ) -> Reply:
         """Posts the request and waits for the head of the answer. Raises only UpstreamError."""
 
+    def retire(self) -> bool:
+        """Another takes its place: idle connections go now, the others when their exchanges are over.
+
+        Whether any of those are left. Idempotent.
+        """
+
     async def aclose(self) -> None:
         """Closes every connection."""
 

@@ -86,6 +86,7 @@ class Pool:
         self._timer: asyncio.TimerHandle | None = None
         self._awake = False
         self._closed = False
+        self._retired = False
         self._lingering: set[Connection] = set()
         """Closed connections whose transport hasn't ended yet."""
         self._ended: asyncio.Future[None] | None = None
@@ -130,6 +131,16 @@ class Pool:
             self._ended = self.loop.create_future()
             await self._ended
 
+    def retire(self) -> bool:
+        """Another takes its place: idle connections go now, the others when their exchanges are over.
+
+        Whether any of those are left. Idempotent; who still holds on to this one may ask.
+        """
+        self._retired = True
+        for connection in tuple(self._idle):
+            connection.discard()
+        return self.counts.open > 0
+
     def spare(self) -> None:
         """Descriptors have run out somewhere: closes the oldest idle connections."""
         for connection in self._idle[:SPARED]:
@@ -142,6 +153,9 @@ class Pool:
         turn = self._next()
         if turn is not None:
             turn.set_result(connection)
+            return
+        if self._retired:
+            connection.discard()
             return
         connection.rest(self._keep_alive, self.clock())
         self._idle.append(connection)

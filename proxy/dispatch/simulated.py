@@ -31,6 +31,10 @@ class SimulatedUpstream:
             return SimulatedReply("text/event-stream", simulated.events(asked, model, created))
         return SimulatedReply("application/json", [simulated.reply(asked, model, created)])
 
+    def retire(self) -> bool:
+        """Nothing is open."""
+        return False
+
     async def aclose(self) -> None:
         """Nothing is open."""
 

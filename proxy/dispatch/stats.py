@@ -92,9 +92,12 @@ class Stats:
             return None
         return sums.quantile(0.95)
 
-    def retain(self, models: Iterable[str]) -> None:
-        """A reload: forgets the models that aren't named."""
+    def retain(self, models: Iterable[str], policy: StatsPolicy | None = None) -> None:
+        """A reload: forgets the models that aren't named; a new `policy` holds from here on."""
         kept = set(models)
+        if policy is not None and policy != self._policy:
+            self._lighten(self._now_weighs())  # what was seen keeps the weight that it has by now
+            self._policy = policy
         self._sums = {model: sums for model, sums in self._sums.items() if model in kept}
 
     def snapshot(self) -> dict[str, Observed]:

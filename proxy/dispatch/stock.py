@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from importlib.util import find_spec
 from math import inf
 from time import monotonic
-from typing import cast
+from typing import Any, cast
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -203,6 +203,7 @@ class StockWire:
         self._kept = open_transport(True)
         self._fresh: httpx.AsyncBaseTransport | None = None
         self._busy = 0
+        self._retired = False
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -226,17 +227,27 @@ class StockWire:
         try:
             response = await self._transport(fresh).handle_async_request(request)
         except httpx.TransportError as error:
-            self._busy -= 1
+            self._over()
             raise _trouble(error, begun=False) from error
         except BaseException:
-            self._busy -= 1
+            self._over()
             raise
         timeout["read"] = waits.read  # httpcore looks it up again for each read of the body.
         return StockExchange(response, self._part)
 
+    def retire(self) -> bool:
+        """httpx doesn't close idle connections alone: all go when the last exchange is over."""
+        self._retired = True
+        self._busy += 1
+        self._over()
+        return self._busy > 0
+
     async def aclose(self) -> None:
         """Closes every connection."""
         await asyncio.gather(*self._closing)
+        await self._close_all()
+
+    async def _close_all(self) -> None:
         for transport in (self._kept, self._fresh):
             if transport is not None:
                 await transport.aclose()
@@ -250,8 +261,18 @@ class StockWire:
 
     def _part(self, response: httpx.Response) -> asyncio.Task[None]:
         """Closes a response in a task of its own: the scope that wants it closed may be cancelled."""
+        closing = self._behind(_close(response))
+        self._over()
+        return closing
+
+    def _over(self) -> None:
+        """An exchange has ended."""
         self._busy -= 1
-        closing = asyncio.ensure_future(_close(response))
+        if self._retired and not self._busy:
+            self._behind(self._close_all())
+
+    def _behind(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        closing = asyncio.ensure_future(work)
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         return closing

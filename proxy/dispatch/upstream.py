@@ -38,6 +38,12 @@ class Wire(Protocol):
         `headers` are the same for many requests, `more` are this one's own.
         """
 
+    def retire(self) -> bool:
+        """Another takes its place: idle connections go now, the others when their exchanges are over.
+
+        Whether any of those are left. Idempotent.
+        """
+
     async def aclose(self) -> None:
         """Closes every connection."""
 
@@ -72,6 +78,13 @@ class Upstream:
         waits = Waits(timeouts.connect, timeouts.connect, idle, head, idle)
         target = self._target(request.path)
         return Reply(await self._wire.post(target, request.headers, headers, request.body, waits, fresh))
+
+    def retire(self) -> bool:
+        """Another takes its place: idle connections go now, the others when their exchanges are over.
+
+        Whether any of those are left. Idempotent.
+        """
+        return self._wire.retire()
 
     async def aclose(self) -> None:
         """Closes every connection at once."""
@@ -110,6 +123,10 @@ class PoolWire:
             start += lines(more)
         head = b"%bcontent-length: %d\r\n\r\n" % (start, len(body))
         return self._pool.request(head, body, waits, fresh=fresh)
+
+    def retire(self) -> bool:
+        """The pool's."""
+        return self._pool.retire()
 
     async def aclose(self) -> None:
         """Closes every connection at once."""

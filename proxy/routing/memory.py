@@ -76,6 +76,15 @@ class Recent(Generic[Value]):
         """Drops every entry that is no longer wanted: after a reload."""
         self._entries = {key: entry for key, entry in self._entries.items() if wanted(entry.value)}
 
+    def bound(self, ttl: float, size: int) -> None:
+        """A reload: other bounds. No entry lives longer than it was to; the least recently used make room."""
+        self._ttl, self.size = ttl, size
+        latest = self._clock() + ttl
+        for entry in self._entries.values():
+            entry.until = min(entry.until, latest)
+        for old in list(islice(self._entries, max(len(self._entries) - size, 0))):
+            del self._entries[old]
+
 
 class Once:
     """One object for all values that are equal: what many entries have in common is kept once."""

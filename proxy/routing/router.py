@@ -7,7 +7,7 @@ models: [...]                that list, in its order
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from copy import copy
 from functools import partial
 from itertools import count
@@ -48,6 +48,15 @@ def new_memory(policy: RoutingPolicy, clock: Clock) -> Memory:
     )
 
 
+def renew_memory(memory: Memory, policy: RoutingPolicy, models: Container[str]) -> None:
+    """A reload: the policy's bounds; conversations stay with the models that are left, decisions go."""
+    memory.decisions.bound(policy.cache.ttl, policy.cache.size)
+    memory.decisions.keep(lambda _: False)
+    memory.conversations.bound(policy.sticky.ttl, policy.sticky.size)
+    memory.conversations.keep(lambda model: model in models)
+    memory.verdicts.bound(policy.judge.cache_ttl, policy.judge.cache_size)
+
+
 class Router:
     """Decides for one configuration. Never calls anyone; remembers through its `Memory` alone."""
 
@@ -84,7 +93,7 @@ class Router:
             headers=rules.headers(policy.rules),
             epoch=next(_epochs),
         )
-        self._remembers = Step.CACHE in policy.ladder and memory.decisions.size > 0
+        self._remembers = Step.CACHE in policy.ladder and policy.cache.size > 0
         idle = {Step.RULES: not policy.rules, Step.JUDGE: not policy.judge.enabled}
         self._ladder = tuple(step for step in policy.ladder if not idle.get(step))
         self._names = {name: model.id for model in ready.values() for name in (model.id, *model.aliases)}

@@ -3,6 +3,7 @@
 GET  /admin/v1/models               every ready model with its circuit and what was observed of it
 GET  /admin/v1/models/ID            one of them
 POST /admin/v1/models/ID/circuit    {"action": "open" | "close" | "reset"}
+POST /admin/v1/reload               reads the configuration anew; 422 with every problem when it is no good
 GET  /admin/v1/schema               this, as OpenAPI
 """
 
@@ -78,6 +79,12 @@ def command_circuit(request: AnyRequest, data: Annotated[CircuitCommand, Body()]
     return _state(here, model)
 
 
+@post("/reload", status_code=200)
+async def reload(request: AnyRequest) -> dict[str, Any]:
+    """Reads the configuration anew: all of it or, with 422 and every problem, none."""
+    return dict(await services(request).reload())
+
+
 def _actions(here: Services) -> dict[CircuitAction, Any]:
     return {
         CircuitAction.OPEN: here.open_circuit,
@@ -113,7 +120,7 @@ def _only_our_own_404(response: Response[Any]) -> Response[Any]:
 
 admin_router = Router(
     "/admin/v1",
-    route_handlers=[list_states, show_state, command_circuit],
+    route_handlers=[list_states, show_state, command_circuit, reload],
     guards=[needs_admin_key],
 )
 

@@ -68,6 +68,13 @@ class Admission:
         self.closed = False
         """The process ends: nobody enters any more; who waits still may."""
 
+    def adopt(self, limits: LimitPolicy) -> None:
+        """A reload: other limits. Nobody who is in is sent away; who waits gets the places that are new."""
+        self._limit, self._room, self._patience = limits.max_in_flight, limits.max_queue, limits.queue_timeout
+        while self.in_flight < self._limit and (turn := self._next()) is not None:
+            self.in_flight += 1
+            turn.future.set_result(None)
+
     @property
     def open(self) -> int:
         """Calls that are served or wait for it."""
@@ -107,7 +114,7 @@ class Admission:
 
     def leave(self) -> None:
         """Gives a place back: to the next in line, if there is one."""
-        turn = self._next()
+        turn = self._next() if self.in_flight <= self._limit else None
         if turn is None:
             self.in_flight -= 1
         else:

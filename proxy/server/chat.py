@@ -47,6 +47,10 @@ class ChatRoute:
         self._uploading = 0
         """Calls whose body is still arriving: slow callers must not fill the places of others."""
 
+    def adopt(self, keyring: Keyring, access: AccessPolicy, limits: LimitPolicy) -> None:
+        """A reload: who may call, and how much."""
+        self._keyring, self._access, self._limits = keyring, access, limits
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request. Raises only a cancellation that isn't the caller's leaving."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}

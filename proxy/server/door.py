@@ -131,6 +131,12 @@ def door_of(server: object, limits: LimitPolicy, loop: asyncio.AbstractEventLoop
     return door
 
 
+def adopt_limits(limits: LimitPolicy) -> None:
+    """A reload: what every door of this process goes by from now on. Deadlines that run stay."""
+    for door in _doors.values():
+        door.limits = limits
+
+
 def spare_waiting(server: object, number: int) -> None:
     """Closes up to so many of this server's connections that wait for a request."""
     door = _doors.get(server)

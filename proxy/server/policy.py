@@ -44,6 +44,15 @@ class ServerPolicy(Struct, frozen=True):
     """Seconds that open calls get to finish after SIGTERM; then they are cut."""
 
 
+class ReloadPolicy(Struct, frozen=True):
+    """Whether a changed configuration is taken by itself. SIGHUP and the admin API do so in any case."""
+
+    watch: bool = True
+    """Look at the files of the configuration ..."""
+    interval: float = 2.0
+    """... every so many seconds. What is found changed is taken when the next look finds the same."""
+
+
 class LimitPolicy(Struct, frozen=True):
     """How much a caller may send, how slowly, and how many at once."""
 

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import sys
+from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
 from types import FrameType
@@ -27,6 +29,7 @@ from proxy.server.acceptor import Acceptor
 from proxy.server.admission import Admission
 from proxy.server.descriptors import callers_share
 from proxy.server.door import spare_waiting
+from proxy.server.link import DRAIN, HURRY, READY
 
 logger = logging.getLogger("kuro")
 
@@ -38,10 +41,6 @@ BACKSTOP = 3
 """Seconds that callers get to take the last bytes, and uvicorn to close what they left open."""
 
 
-READY, DRAIN, HURRY = b"ready", b"drain", b"hurry"
-"""What a worker says to its parent, and what it is told by it."""
-
-
 class Server(uvicorn.Server):
     """`link` leads to the parent of a worker; None: this process is the only one."""
 
@@ -50,8 +49,10 @@ class Server(uvicorn.Server):
         config: uvicorn.Config,
         admission: Admission,
         patience: float,
-        link: Connection[bytes, bytes] | None = None,
+        link: Connection[Any, Any] | None = None,
+        told: Callable[[Any], None] = lambda _: None,
     ) -> None:
+        """`told` takes whatever else the parent says."""
         config.timeout_graceful_shutdown = BACKSTOP
         super().__init__(config)
         self._admission = admission
@@ -59,6 +60,7 @@ class Server(uvicorn.Server):
         admission.max_connections = callers_share()
         self._patience = patience
         self._link = link
+        self._heed = told
         self._hurried = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -92,6 +94,8 @@ class Server(uvicorn.Server):
         if self._link is not None:
             self._link.send(READY)
             asyncio.get_running_loop().add_reader(self._link.fileno(), self._told)
+            # uvloop has made it non-blocking, and half of a long message would look like the parent's end.
+            os.set_blocking(self._link.fileno(), True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Lets open calls finish, ends the rest, then as uvicorn's. The socket is kept open until then."""
@@ -123,6 +127,9 @@ class Server(uvicorn.Server):
         except (EOFError, OSError):  # the parent is gone: nobody would ever tell us to stop
             asyncio.get_running_loop().remove_reader(self._link.fileno())
             word = DRAIN
+        if word not in (DRAIN, HURRY):
+            self._heed(word)
+            return
         if word == HURRY:
             self.hurry()
         self.drain()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from litestar.connection import ASGIConnection
@@ -32,6 +32,8 @@ class Services(Struct):
     open_circuit: Callable[[str], object]
     close_circuit: Callable[[str], object]
     reset_circuit: Callable[[str], object]
+    reload: Callable[[], Awaitable[Mapping[str, Any]]]
+    """Reads the configuration anew. Raises ApiError 422 when it is no good."""
     metrics: Callable[[], tuple[bytes, str]]
     """The exposition and its content type."""
     draining: Callable[[], bool]

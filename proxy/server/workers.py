@@ -1,11 +1,12 @@
 """Several serving processes on one socket, and their parent, who starts, replaces and stops them.
 
     SIGTERM, SIGINT   all drain; a second one: all hurry; whoever is still there in the end is killed
-    SIGHUP            one after the other is replaced by a fresh one, which reads the configuration anew
+    SIGHUP            the office reads the configuration anew, and all workers are told to take it
     a worker dies     another takes its place
     the parent dies   the workers see their link close, and drain
 
-Workers are spawned, not forked. Each has a link to the parent: READY one way, DRAIN and HURRY the other.
+Workers are spawned, not forked. What concerns all of them is decided here, once, by the office, and whoever
+starts later is given the same. What is said over the links is in `link.py`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from dataclasses import dataclass, field
 from itertools import count
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Any
+from typing import Any, Protocol
 
-from proxy.server.serving import BACKSTOP, DRAIN, HURRY, READY
+from proxy.server.link import DRAIN, HURRY, READY, Answer, Ask, Done, Order
+from proxy.server.serving import BACKSTOP
 
 logger = logging.getLogger("kuro")
 
@@ -32,8 +34,31 @@ MARGIN = 10.0
 PAUSE = 1.0
 """Seconds before a worker that died is replaced: one that can't live doesn't take the machine along."""
 
-Work = Callable[[socket.socket, "Connection[bytes, bytes]", str], None]
+Work = Callable[[socket.socket, "Connection[Any, Any]", str], None]
 """What a worker does, on the shared socket, with its end of the link and its name. Must be picklable."""
+
+
+class Office(Protocol):
+    """Who decides what concerns all workers."""
+
+    def work(self) -> Work:
+        """What a worker that starts now does."""
+
+    def decide(self, asked: Any) -> Any:
+        """What all workers are ordered; also the answer to who asked."""
+
+    def hung_up(self) -> Any:
+        """What SIGHUP asks for."""
+
+
+@dataclass(eq=False)
+class Round:
+    """An order on its way."""
+
+    order: Order
+    waiting: set[Worker]
+    asker: Worker | None
+    question: int
 
 
 @dataclass(eq=False)
@@ -42,13 +67,15 @@ class Worker:
 
     name: str
     process: SpawnProcess
-    link: Connection[bytes, bytes]
+    link: Connection[Any, Any]
     replaces: Worker | None = None
     """Who is told to drain as soon as this one is ready."""
     ready: bool = False
     retired: bool = False
+    owed: list[Order] = field(default_factory=list)
+    """Orders that it gets when it is ready."""
 
-    def tell(self, word: bytes) -> None:
+    def tell(self, word: object) -> None:
         """Says it, if there is still somebody to hear it."""
         with suppress(OSError):  # it has just ended; its sentinel says so, too
             self.link.send(word)
@@ -58,7 +85,7 @@ class Worker:
 class Supervisor:
     """The parent."""
 
-    work: Work
+    office: Office
     listening: socket.socket
     count: int
     patience: float
@@ -73,8 +100,12 @@ class Supervisor:
     _due: list[float] = field(default_factory=list)
     """When workers are to be started, `time.monotonic`."""
     _signals: list[int] = field(default_factory=list)
+    _asked: list[Any] = field(default_factory=list)
+    _rounds: dict[int, Round] = field(default_factory=dict)
+    _wakes: socket.socket | None = None
     _stopping_until: float | None = None
     _names: Iterator[str] = field(default_factory=lambda: map(str, count(1)))
+    _number: int = 0
     _proven: bool = False
     """Some worker was ready: the configuration was good once."""
 
@@ -82,9 +113,17 @@ class Supervisor:
         """From now on signals are kept for `run`."""
         self._woken, wakes = socket.socketpair()
         wakes.setblocking(False)
-        signal.set_wakeup_fd(wakes.detach())  # for as long as the process lives
+        signal.set_wakeup_fd(wakes.fileno())
+        self._wakes = wakes  # for as long as the process lives
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, _: self._signals.append(number))
+
+    def ask(self, asked: object) -> None:
+        """Has the office decide about it, soon. From any thread."""
+        self._asked.append(asked)
+        if self._wakes is not None:
+            with suppress(BlockingIOError):  # full: it will wake
+                self._wakes.send(b"\0")
 
     def run(self) -> int:
         """Until all workers have ended; the exit code: 0 after an ordered end."""
@@ -111,7 +150,7 @@ class Supervisor:
         ours, theirs = context.Pipe()
         name = next(self._names)
         process = context.Process(
-            target=self.work, args=(self.listening, theirs, name), name=f"kuro-worker-{name}"
+            target=self.office.work(), args=(self.listening, theirs, name), name=f"kuro-worker-{name}"
         )
         process.start()
         theirs.close()  # or its end would never be seen
@@ -125,10 +164,37 @@ class Supervisor:
         while self._signals:
             number = self._signals.pop(0)
             if number == signal.SIGHUP and self._stopping_until is None:
-                for worker in [w for w in self.workers if not w.retired]:
-                    self._start(replaces=worker)
+                self._order(self.office.hung_up())
             elif number != signal.SIGHUP:
                 self._stop()
+        while self._asked:
+            self._order(self._asked.pop(0))
+
+    def _order(self, asked: Any, asker: Worker | None = None, question: int = 0) -> None:
+        """Has it decided, and all who serve do it."""
+        self._number += 1
+        order = Order(self._number, self.office.decide(asked))
+        serving = [worker for worker in self.workers if not worker.retired]
+        self._rounds[order.number] = Round(order, set(serving), asker, question)
+        for worker in serving:
+            if worker.ready:
+                worker.tell(order)
+            else:
+                worker.owed.append(order)
+
+    def _done(self, worker: Worker, number: int, failed: bool) -> None:
+        """One has done it, or ended; when all have, who asked is answered."""
+        under_way = self._rounds.get(number)
+        if under_way is None:
+            return
+        under_way.waiting.discard(worker)
+        if failed and not worker.retired:
+            logger.error("a worker could not do what it was told: a fresh one takes its place")
+            self._start(replaces=worker)
+        if not under_way.waiting:
+            del self._rounds[number]
+            if under_way.asker is not None:
+                under_way.asker.tell(Answer(under_way.question, under_way.order.what))
 
     def _stop(self) -> None:
         """The first time all drain, after that all hurry."""
@@ -143,8 +209,7 @@ class Supervisor:
     def _look(self, worker: Worker, seen: list[Any]) -> None:
         if worker.link in seen:
             with suppress(EOFError, OSError):
-                if worker.link.recv() == READY:
-                    self._serves(worker)
+                self._hear(worker, worker.link.recv())
         if worker.process.sentinel in seen:
             worker.process.join()
             worker.link.close()
@@ -153,14 +218,28 @@ class Supervisor:
             self.settle(worker.name, code != 0 and self._stopping_until is None)
             self._ended(worker, code)
 
+    def _hear(self, worker: Worker, said: Any) -> None:
+        match said:
+            case Ask():
+                self._order(said.asked, worker, said.number)
+            case Done():
+                self._done(worker, said.number, said.failed)
+            case _ if said == READY:
+                self._serves(worker)
+
     def _serves(self, worker: Worker) -> None:
         worker.ready = self._proven = True
+        for order in worker.owed:
+            worker.tell(order)
+        worker.owed.clear()
         if worker.replaces is not None:
             worker.replaces.retired = True
             worker.replaces.tell(DRAIN)
             worker.replaces = None
 
     def _ended(self, worker: Worker, code: int) -> None:
+        for number in [number for number, each in self._rounds.items() if worker in each.waiting]:
+            self._done(worker, number, failed=False)
         if self._stopping_until is not None:
             self.code = self.code or int(code != 0)
         elif worker.retired:

@@ -29,7 +29,7 @@ from proxy.providers import CODECS
 from proxy.routing.classify import Classifier
 from proxy.routing.lexicon import Lexicon
 from proxy.routing.policy import RoutingPolicy
-from proxy.server.policy import AccessPolicy, LimitPolicy, ServerPolicy
+from proxy.server.policy import AccessPolicy, LimitPolicy, ReloadPolicy, ServerPolicy
 from proxy.settings import registry, routing, service
 from proxy.settings.document import parse
 from proxy.settings.entries import RegistryFile
@@ -70,6 +70,7 @@ class Settings(Struct, frozen=True):
     stats: StatsPolicy
     server: ServerPolicy
     access: AccessPolicy
+    reload: ReloadPolicy
     limits: LimitPolicy
     log: LogPolicy
     records: RecordPolicy
@@ -196,6 +197,7 @@ def _settings(
         stats=file.stats,
         server=file.listen,
         access=proxy_file.access,
+        reload=file.reload,
         limits=file.limits,
         log=file.telemetry.log,
         records=file.telemetry.records,

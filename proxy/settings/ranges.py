@@ -7,7 +7,7 @@ from math import inf
 from proxy.dispatch.policy import BreakerPolicy, HedgePolicy, RetryPolicy, StatsPolicy
 from proxy.routing.lexicon import Fact, IntentSpec, Pattern
 from proxy.routing.policy import CachePolicy, Condition, JudgePolicy, StickyPolicy, Weights
-from proxy.server.policy import LimitPolicy, ServerPolicy
+from proxy.server.policy import LimitPolicy, ReloadPolicy, ServerPolicy
 from proxy.settings.entries import ModelEntry, ProviderEntry, TimeoutsEntry
 from proxy.settings.reader import Range, Ranges
 from proxy.telemetry.policy import RecordPolicy, TracePolicy
@@ -43,6 +43,7 @@ RANGES: Ranges = {
     (IntentSpec, "difficulty"): _SHARE,
     (ServerPolicy, "port"): Range(0, 65535),
     (ServerPolicy, "workers"): _COUNT,
+    (ReloadPolicy, "interval"): _POSITIVE,
     (LimitPolicy, "max_body_bytes"): _COUNT,
     (LimitPolicy, "body_timeout"): _POSITIVE,
     (LimitPolicy, "max_in_flight"): _COUNT,

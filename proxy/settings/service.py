@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from proxy.dispatch.policy import BreakerPolicy, HedgePolicy, RetryPolicy, StatsPolicy
-from proxy.server.policy import AccessKey, AccessPolicy, LimitPolicy, ServerPolicy
+from proxy.server.policy import AccessKey, AccessPolicy, LimitPolicy, ReloadPolicy, ServerPolicy
 from proxy.settings.entries import TimeoutsEntry
 from proxy.settings.reader import Reader, did_you_mean, shown
 from proxy.settings.reference import Reference, unset
@@ -42,6 +42,7 @@ class ProxyFile(Struct, frozen=True):
     admin_key: str | None = None
     cors_origins: tuple[str, ...] = ()
     metrics_need_key: bool = False
+    reload: ReloadPolicy = ReloadPolicy()
     limits: LimitPolicy = LimitPolicy()
     timeouts: TimeoutsEntry = TimeoutsEntry()
     retries: RetryPolicy = RetryPolicy()

@@ -56,6 +56,10 @@ class Recorder:
         if len(waiting) == self._policy.batch:
             self._due.set()
 
+    def adopt(self, policy: RecordPolicy) -> None:
+        """A reload."""
+        self._policy = policy
+
     def flush(self) -> None:
         """Hands everything that waits to the sinks, now."""
         records, self._waiting = self._waiting, []

@@ -120,6 +120,11 @@ _ALL = (
     _gauge("llm_workers", "Processes that serve."),
     _counter("llm_worker_deaths_total", "Workers that ended without having been told to."),
     _gauge("llm_proxy_info", "1, by version.", "version", greatest=True),
+    # the configuration
+    _counter("llm_config_reloads_total", "Reloads of the configuration.", "result"),
+    _gauge("llm_config_loaded_timestamp_seconds", "When the configuration was last read, in Unix time.",
+           greatest=True),
+    _gauge("llm_config_info", "1, by the epoch in force.", "epoch", greatest=True),
     # what was lost on the way to a sink
     _counter("llm_records_dropped_total", "Records that found the queue full."),
     _counter("llm_batches_lost_total", "Batches of records that a sink failed to take."),

@@ -24,7 +24,7 @@ REASON_LIMIT = 300
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
-_CARRIED = ("event", "url", "model")
+_CARRIED = ("event", "url", "model", "reload")
 """What `extra=` may add to a message's line."""
 _HEAD = b'{"event":"call","level":"info",'
 _FOREIGN = ("uvicorn", "uvicorn.error", "uvicorn.access", "litestar", "httpx", "httpcore")
@@ -66,8 +66,12 @@ class CallLog:
     """A sink: a line for each record."""
 
     def __init__(self, policy: LogPolicy) -> None:
-        self._wanted = policy.calls and policy.level is not LogLevel.CRITICAL
         self._stream = stream(policy)
+        self.adopt(policy)
+
+    def adopt(self, policy: LogPolicy) -> None:
+        """A reload: whether lines are wanted. They go where they went."""
+        self._wanted = policy.calls and policy.level is not LogLevel.CRITICAL
 
     def write(self, records: Sequence[CallRecord]) -> None:
         """Hands the batch to the stream as one piece."""

@@ -24,6 +24,7 @@ OTHER = "other"
 OUTCOMES = frozenset({"ok", "error", "refused", "caller_left", "aborted"})
 ATTEMPT_OUTCOMES = frozenset({"ok", "failed", "skipped", "cancelled", "cut", "judge"})
 KINDS = frozenset(FailureKind)
+RELOADS = frozenset({"changed", "unchanged", "refused"})
 ROUTES = frozenset({"cache", "semantic", "judge", "score", "sticky", "default", "explicit"})
 RULE = "rule:"
 """Before the name of a rule; rules are named in the configuration."""
@@ -82,6 +83,10 @@ class Metrics:
         self._lag = Histogram("llm_event_loop_lag_seconds", series)
         series.gauges["llm_workers"][()] = 1.0
         series.gauges["llm_proxy_info"][__version__,] = 1.0
+        for result in RELOADS:
+            add(counters["llm_config_reloads_total"], (result,), 0.0)
+        self._labelled: dict[str, Labels] = {}
+        """Every model that was ever known: calls of models that went away are still on their way."""
         self.know(models, intents)
 
     def know(self, models: Iterable[Model], intents: Iterable[str]) -> None:
@@ -89,12 +94,22 @@ class Metrics:
         self._models: dict[str, Labels] = {}
         self._intents = frozenset(intents)
         for model in models:
-            labels = self._models[model.id] = (model.id, model.provider)
+            labels = self._models[model.id] = self._labelled[model.id] = (model.id, model.provider)
             # From 0 on, so that a rate sees the first one; a cost only where there is a price.
             priced = (self._unknown,) if model.price is None else (self._cost, self._baseline)
             throttles = self._counters["llm_throttles_total"]
             for numbers in (self._fallback, self._prompt, self._completion, self._cached, throttles, *priced):
                 add(numbers, labels, 0.0)
+
+    def loaded(self, epoch: str, at: float) -> None:
+        """This configuration is in force since `at`, Unix time."""
+        gauges = self._series.gauges
+        gauges["llm_config_loaded_timestamp_seconds"][()] = at
+        gauges["llm_config_info"] = {(epoch,): 1.0}
+
+    def reloaded(self, result: str) -> None:
+        """A reload has ended, as one of RELOADS."""
+        add(self._counters["llm_config_reloads_total"], (_closed(result, RELOADS),))
 
     def write(self, records: Sequence[CallRecord]) -> None:
         """Counts a batch."""
@@ -203,7 +218,7 @@ class Metrics:
                     self._speed.observe(model, last.usage.completion / writing * 1e3)
 
     def _labels(self, model: str | None) -> Labels:
-        return (NONE, NONE) if model is None else self._models.get(model, (OTHER, OTHER))
+        return (NONE, NONE) if model is None else self._labelled.get(model, (OTHER, OTHER))
 
 
 def _closed(value: str | None, known: Container[str]) -> str:

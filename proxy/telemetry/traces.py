@@ -96,6 +96,10 @@ class SpanSink:
         self._account = account
         self._unmade = 0
 
+    def adopt(self, policy: TracePolicy) -> None:
+        """A reload: another share. Where spans go stays as it is."""
+        self._ratio = policy.ratio
+
     @property
     def lost(self) -> int:
         """Spans that found the queue full, or that the collector did not take."""

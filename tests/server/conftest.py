@@ -10,6 +10,7 @@ import pytest
 import uvloop
 from litestar.testing import TestClient
 
+from proxy.errors import ApiError
 from proxy.server.auth import Keyring
 from proxy.server.policy import AccessKey, AccessPolicy
 from proxy.server.site import create_site
@@ -51,6 +52,7 @@ class World:
         self.is_draining = False
         self.commands: list[tuple[str, str]] = []
         self.chats: list[str] = []
+        self.problem = ""
         self.services = Services(
             access=AccessPolicy(cors_origins=(PAGE,)),
             keyring=Keyring([AccessKey("alice", "sk-alice"), AccessKey("bob", "sk-bob")]),
@@ -62,10 +64,17 @@ class World:
             open_circuit=lambda model: self.commands.append(("open", model)),
             close_circuit=lambda model: self.commands.append(("close", model)),
             reset_circuit=lambda model: self.commands.append(("reset", model)),
+            reload=self.reload,
             metrics=lambda: (b"llm_requests_total 1.0\n", "text/plain; version=1.0.0; charset=utf-8"),
             draining=lambda: self.is_draining,
             started=1_700_000_000,
         )
+
+    async def reload(self) -> dict[str, Any]:
+        """Stands for the keeper."""
+        if self.problem:
+            raise ApiError(422, self.problem, code="invalid_config")
+        return {"object": "reload", "result": "changed"}
 
     async def chat(self, scope: Any, receive: Any, send: Any) -> None:
         """Stands for the hot route."""

@@ -123,9 +123,23 @@ def test_the_schema_is_of_the_admin_routes_only(client: Client) -> None:
         "/admin/v1/models",
         "/admin/v1/models/{model_id}",
         "/admin/v1/models/{target}",
+        "/admin/v1/reload",
     }
 
 
 def test_pages_beside_the_schema_are_unknown_urls(client: Client) -> None:
     answer = client.get("/admin/v1/schema/swagger", headers=ADMIN)
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_url")
+
+
+def test_a_reload_says_what_came_of_it(client: Client) -> None:
+    assert client.post("/admin/v1/reload").status_code == 401
+    answer = client.post("/admin/v1/reload", headers=ADMIN)
+    assert (answer.status_code, answer.json()["result"]) == (200, "changed")
+
+
+def test_a_reload_of_what_is_no_good_is_refused_with_the_reasons(client: Client, world: World) -> None:
+    world.problem = "proxy.yml: limits: is missing"
+    answer = client.post("/admin/v1/reload", headers=ADMIN)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_config")
+    assert answer.json()["error"]["message"] == world.problem
