@@ -7,6 +7,7 @@ Settings --build--> House (router, executor)   made anew for each configuration
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
 import logging
@@ -115,6 +116,10 @@ class Engine:
             "llm_queue_in_flight": lambda: admission.in_flight,
             "llm_queue_waiting": lambda: admission.waiting,
             "llm_connections": lambda: len(admission.connections),
+            "llm_tasks": lambda: len(asyncio.all_tasks()),
+            "llm_upstream_connections": lambda: sum(
+                each.connections.open for each in self.upstreams.values()
+            ),
         }
 
     def front(self) -> Front:
