@@ -39,6 +39,9 @@ hostile: .venv/.dev  ## 10,000 slow callers and a slow reader, for about two min
 hostile-upstreams: .venv/.dev  ## bombs, floods and endless streams, several at once: memory, and others' waits
 	$(BIN)/pytest -m slow -s tests/e2e/test_hostile_upstreams_load.py
 
+soak: .venv/.dev  ## 20 minutes of mixed load and faults: memory, descriptors, tasks, and records = requests
+	@$(BIN)/python -m tests.soak
+
 bench: .venv/.dev  ## CPU, latency and memory beside the raw floor and, when installed, nginx and LiteLLM
 	$(BIN)/python -m tests.bench.run --readme
 
@@ -82,4 +85,4 @@ clean:  ## remove what the other targets made
 	  npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix $@ $(AIMOCK); \
 	fi
 
-.PHONY: help run test check lint format sixteen sixteen-full hostile hostile-upstreams overload bench bench-peers prometheus wheel lock clean
+.PHONY: help run test check lint format sixteen sixteen-full hostile hostile-upstreams overload soak bench bench-peers prometheus wheel lock clean

@@ -109,6 +109,10 @@ class Engine:
             "llm_queue_in_flight": lambda: admission.in_flight,
             "llm_queue_waiting": lambda: admission.waiting,
             "llm_connections": lambda: len(admission.connections),
+            "llm_tasks": lambda: len(asyncio.all_tasks()),
+            "llm_upstream_connections": lambda: sum(
+                each.connections.open for each in (*self._retired, *self.upstreams.values())
+            ),
         }
 
     def front(self, ask: Ask, beside: AbstractAsyncContextManager[object]) -> Front:

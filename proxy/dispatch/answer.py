@@ -68,6 +68,7 @@ class Answer:
         "_alarms",
         "_call",
         "_clock",
+        "_code",
         "_ends",
         "_estimate",
         "_observe",
@@ -101,6 +102,8 @@ class Answer:
         self._estimate = estimate
         self._weigh = weigh
         self._resume = resume
+        self._code: str | None = None
+        """Of the error that ended the stream."""
         self._settled = False
         self._text: list[str] = []
         self._said = 0
@@ -165,7 +168,7 @@ class Answer:
 
     def close(self) -> None:
         """The relay is over: settles, and lets go of the upstream."""
-        self.abandon("aborted" if self.part.attempt.failure else "ok", 200)
+        self.abandon("aborted" if self.part.attempt.failure else "ok", 200, self._code)
 
     def abandon(self, outcome: str, status: int, code: str | None = None) -> None:
         """The relay was cut short on our side: as `close`, with what came of it."""
@@ -257,6 +260,7 @@ class Answer:
         type, code = verdict.type, verdict.code
         if verdict.passes:
             type, code = failure.type or type, failure.code or code
+        self._code = code
         return error_event(ApiError(verdict.status, message, type=type, code=code, param=failure.param))
 
     def _used(self) -> Usage:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from proxy.dispatch.pool import Counts
 from proxy.providers.base import Codec
 from proxy.providers.scrub import Secrets, secrets_of
 from proxy.types import Model, Provider, Timeouts, UpstreamRequest
@@ -39,6 +40,10 @@ class Reply(Protocol):
 
 class Upstream(Protocol):
     """The way to one provider."""
+
+    @property
+    def connections(self) -> Counts:
+        """How many are open, idle and waited for."""
 
     async def send(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from proxy.dispatch.pool import Counts
 from proxy.providers import simulated
 from proxy.types import Model, Timeouts, UpstreamRequest
 from proxy.wire.chat import parse
@@ -11,6 +12,8 @@ from proxy.wire.chat import parse
 
 class SimulatedUpstream:
     """Answers at once, always."""
+
+    connections = Counts(0, 0, 0)
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall

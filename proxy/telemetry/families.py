@@ -116,6 +116,8 @@ _ALL = (
     _gauge("llm_queue_waiting", "Calls that wait for a place."),
     _counter("llm_queue_refused_total", "Calls that were sent away because there was no place for them."),
     _gauge("llm_connections", "Connections of callers."),
+    _gauge("llm_upstream_connections", "Connections to upstreams, the idle ones included."),
+    _gauge("llm_tasks", "Tasks of the event loop: a few, and one for each call."),
     _histogram("llm_event_loop_lag_seconds", "How late the event loop woke, ten times a second.", LAG),
     _gauge("llm_workers", "Processes that serve."),
     _counter("llm_worker_deaths_total", "Workers that ended without having been told to."),

@@ -46,6 +46,8 @@ READ = frozenset(
         "llm_queue_in_flight",
         "llm_queue_waiting",
         "llm_connections",
+        "llm_tasks",
+        "llm_upstream_connections",
     }
 )
 """What is read at the scrape from those who count it."""
