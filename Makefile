@@ -53,6 +53,11 @@ bench-peers:  ## install the peers that `make bench` compares with
 	.cache/peers/bin/pip install --quiet 'litellm[proxy]'
 	-apt-get install --yes --quiet nginx-light
 
+train:  ## train the learned half of the classifier from tests/train/exemplars
+	@test -x .cache/train/bin/python || $(PYTHON) -m venv .cache/train
+	@.cache/train/bin/pip install --quiet numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1 google-re2 msgspec
+	@.cache/train/bin/python -m tests.train.train
+
 wheel: .venv/.dev  ## build dist/*.whl
 	$(BIN)/python -m build --wheel --outdir dist
 
@@ -85,4 +90,4 @@ clean:  ## remove what the other targets made
 	  npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix $@ $(AIMOCK); \
 	fi
 
-.PHONY: help run test check lint format sixteen sixteen-full hostile hostile-upstreams overload soak bench bench-peers prometheus wheel lock clean
+.PHONY: help run test check lint format sixteen sixteen-full hostile hostile-upstreams overload soak bench bench-peers prometheus wheel lock clean train

@@ -24,6 +24,7 @@ from proxy.errors import ConfigError
 from proxy.routing.features import code_share
 from proxy.routing.lexicon import Fact, Hardness, IntentSpec, Lexicon, Pattern
 from proxy.routing.reader import Clue, Reader
+from proxy.routing.semantic import shipped
 from proxy.types import Classification, Features, Need
 
 __all__ = ["FACTS", "Classifier", "Fact", "Hardness", "IntentSpec", "Lexicon", "Pattern"]
@@ -49,6 +50,14 @@ itself."""
 
 WEIGHED = 1_024
 """Combinations of evidence whose result is kept."""
+
+OPEN = 0.5
+"""Confidence of the rules below which the learned pass is asked, too: it costs three times what they do, and
+where they are surer it changes next to nothing."""
+
+MEANT = 0.6
+"""What a learned log-probability counts beside the rules' log-odds: enough to settle what they leave open,
+too little to overrule two strong ones."""
 
 _SHARE = itemgetter(0)
 _FOLLOW_UP, _HARDNESS = "follow_up", "difficulty"
@@ -100,6 +109,9 @@ class Classifier:
         self._priors = [(name, spec.prior) for name, spec in self._specs.items()]
         self._facts = _by_fact(lexicon)
         self._weighed = lru_cache(WEIGHED)(self._weigh)
+        learned = shipped()
+        # What was learned tells these intents apart; a lexicon without some of them asks other questions.
+        self._semantic = learned if self._specs.keys() >= set(learned.intents) else None
 
     def classify(self, features: Features) -> Classification:
         """Intents by confidence, best first, never empty."""
@@ -109,7 +121,10 @@ class Classifier:
         found = self._reader.read(features.ask)
         stretches = [bisect_left(edges, read(features)) for read, edges, _ in self._facts]
         weighed = self._weighed(tuple(found), tuple(found.values()), *stretches)
-        return self._in_context(weighed, features) if features.context else weighed.alone
+        told = self._in_context(weighed, features, {}) if features.context else weighed.alone
+        if self._semantic is None or told.intents[0][1] >= OPEN or not features.ask:
+            return told
+        return self._in_context(weighed, features, self._semantic.read(features.ask))
 
     def _weigh(self, clues: tuple[Clue, ...], places: tuple[float, ...], *stretches: int) -> _Weighed:
         """What these clues at these places say, together with the facts at theirs."""
@@ -130,20 +145,29 @@ class Classifier:
         confidences = shares([(prior + told(name, 0.0), name) for name, prior in self._priors])
         return Classification(confidences, self._difficulty(confidences, marks), labels)
 
-    def _in_context(self, weighed: _Weighed, features: Features) -> Classification:
-        """What the ask says, mixed with what the turns before it said, by how much it leans on them."""
-        sums = weighed.sums
+    def _in_context(
+        self, weighed: _Weighed, features: Features, meant: Mapping[str, float]
+    ) -> Classification:
+        """What the ask says and, learned, means, mixed with what the turns before it said, by how much it
+        leans on them."""
+        sums, labels = weighed.sums, weighed.labels if features.context else weighed.alone.evidence
         own, lean = _lean(features, weighed.follows, max(sums.values(), default=0.0))
-        if lean == 0.0:
-            return self._judged(sums, weighed.marks, weighed.labels)
+        if not features.context:
+            own, lean = 1.0, 0.0
         mixed = {name: own * total for name, total in sums.items()}
-        for turn in features.context:
+        # `thanks` and `go on` mean what the conversation means, which only the turns before it tell.
+        weight = 0.0 if lean and weighed.follows else MEANT * own
+        for name, told in meant.items():
+            mixed[name] = mixed.get(name, 0.0) + weight * told
+        if meant and weight:
+            labels = (*labels, f"semantic:{max(meant, key=meant.__getitem__)}")
+        for turn in features.context if lean else ():
             found = self._reader.read(turn)
             for name, weights in _by_owner(found, found.values()).items():
                 if name in self._specs:
                     mixed[name] = mixed.get(name, 0.0) + lean * combine(weights)
             lean *= _DECAY
-        return self._judged(mixed, weighed.marks, weighed.labels)
+        return self._judged(mixed, weighed.marks, labels)
 
     def _difficulty(self, confidences: Iterable[tuple[str, float]], marks: float) -> float:
         """The intents' own difficulties, weighted, moved by `marks`: log-odds of what makes asks harder."""
