@@ -101,6 +101,8 @@ _ALL = (
     _counter("llm_upstream_failures_total", "Failed attempts, by why.", *_MODEL, "kind"),
     _counter("llm_retries_total", "Attempts at the same model again, by why the one before failed.",
              *_MODEL, "kind"),
+    _counter("llm_hedges_total", "Attempts begun beside one that was late, by who was quicker.",
+             *_MODEL, "result"),
     _counter("llm_throttles_total", "Attempts that the upstream refused for their rate (429).", *_MODEL),
     _counter("llm_skips_total", "Models that were passed over on the way, by why.", *_MODEL, "reason"),
     # circuits

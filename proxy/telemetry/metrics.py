@@ -191,6 +191,9 @@ class Metrics:
             add(self._counters["llm_upstream_failures_total"], (*model, _closed(attempt.failure, KINDS)))
             if attempt.failure is FailureKind.RATE_LIMIT:
                 add(self._counters["llm_throttles_total"], model)
+        if attempt.hedge:
+            result = "won" if outcome in ("ok", "cut") else "lost"
+            add(self._counters["llm_hedges_total"], (*model, result))
         if outcome == "skipped":
             add(self._counters["llm_skips_total"], (*model, _closed(attempt.reason, REASONS)))
         elif last is not None and last.model == attempt.model and last.outcome == "failed":
@@ -214,6 +217,8 @@ class Metrics:
                 add(self._baseline, model, record.baseline_usd)
         if record.stream and record.ttft_ms is not None:
             self._ttft.observe(model, record.ttft_ms / 1e3)
+            if last is not None and last.outcome == "cancelled":  # by this answer, which was quicker
+                last = next((each for each in record.attempts if each.outcome == "ok"), last)
             if last is not None and last.outcome == "ok" and last.usage is not None:
                 writing = last.duration_ms - (last.ttft_ms or 0.0)
                 if writing > SHORTEST_MS:

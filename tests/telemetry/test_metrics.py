@@ -285,3 +285,16 @@ def test_the_process_tells_of_itself(metrics: Metrics) -> None:
     assert (page.value("process_resident_memory_bytes") or 0) > 1e6
     assert (page.value("process_open_fds") or 0) > 2
     assert page.value("llm_workers") == 1
+
+
+@pytest.mark.parametrize("won", [True, False])
+def test_who_was_begun_beside_a_late_one_counts_as_a_hedge(metrics: Metrics, make: Any, won: bool) -> None:
+    late, answered = make().attempts
+    late.failure, late.outcome = None, "cancelled"
+    late.hedge, answered.hedge = not won, won
+    # In the order in which they were begun.
+    metrics.write([make(attempts=[late, answered] if won else [answered, late])])
+    page = Page(metrics)
+    hedge = SONNET if won else LLAMA
+    assert page.value("llm_hedges_total", **hedge, result="won" if won else "lost") == 1
+    assert page.value("llm_tokens_per_second_count", **SONNET) == 1
