@@ -100,7 +100,7 @@ def test_the_total_limit_holds_whatever_comes(quick: Kuro, stub: StubUpstream, b
     began = time.monotonic()
     status, headers, body = quick.chat(STREAM | {"model": "third"})
     assert status == 200
-    assert LIMITS["total"] - 0.2 <= time.monotonic() - began < LIMITS["total"] + 2
+    assert LIMITS["total"] - 0.2 <= time.monotonic() - began < LIMITS["total"] + 8
     assert b"[DONE]" not in body[-2000:]
     error = json.loads(parse(body[-2000:][body[-2000:].rindex(b"data:") :]).messages[-1].data)["error"]
     assert error["code"] == "request_timeout"
