@@ -50,10 +50,6 @@ class Exchange:
         """The same request once more."""
         return Exchange(self.lane, self._request, self._wrap)
 
-    def elsewhere(self, lane: Lane) -> Exchange:
-        """The same request to another model."""
-        return Exchange(lane, self._request, self._wrap)
-
     @property
     def streams(self) -> bool:
         """Whether a stream was asked for."""

@@ -140,7 +140,7 @@ class Executor(Struct, frozen=True):
         began, waited = self.clock(), call.upstream_time
         racers = [self._racer(call, permit, exchange)]
         try:
-            winner = await race(racers, late, partial(self._second, call, walk, exchange))
+            winner = await race(racers, late, partial(self._second, call, walk))
         except BaseException:
             for racer in racers:
                 racer.let_go()
@@ -156,7 +156,7 @@ class Executor(Struct, frozen=True):
         assert outcome is not None
         return outcome
 
-    def _second(self, call: Call, walk: Walk, late: Exchange) -> Racer | None:
+    def _second(self, call: Call, walk: Walk) -> Racer | None:
         """The next model that may be asked, if all calls together may be hedged once more."""
         if not self.hedges.withdraw():
             return None
@@ -166,7 +166,8 @@ class Executor(Struct, frozen=True):
                 _skip(call, model, permit)
                 continue
             walk.asked.add(model.id)
-            return self._racer(call, permit, late.elsewhere(self.lanes[model.id]), hedge=True)
+            assert call.request is not None
+            return self._racer(call, permit, Exchange(self.lanes[model.id], call.request), hedge=True)
         return None
 
     def _racer(self, call: Call, permit: Permit, exchange: Exchange, *, hedge: bool = False) -> Racer:
@@ -257,6 +258,7 @@ class Executor(Struct, frozen=True):
         self, call: Call, request: ChatRequest, walk: Walk, broken: Part, failure: Failure, sent: str
     ) -> Part | None:
         """The next model of the plan that continues a stream whose text so far the caller has seen."""
+        walk.hedged = True  # what continues a stream is asked in the words of one model
         goes_on = walk.broke(broken.lane.model, failure)
         while goes_on and call.remaining() > 0.0 and (model := walk.next()) is not None:
             for exchange in _continuations(self.lanes[model.id], request, sent):

@@ -230,3 +230,14 @@ def running(config: Path, *arguments: str, **options: Any) -> Iterator[Kuro]:
     """A proxy for the length of a `with`."""
     with Kuro(config, *arguments, **options) as kuro:
         yield kuro
+
+
+@contextlib.contextmanager
+def in_background(work: Callable[[], object]) -> Iterator[None]:
+    """Something that another thread does for the length of a `with`, and to its end."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import ADMIN
-from tests.e2e.kuro import Kuro, model, write_config
-from tests.stub import Behaviour, Gate, StubUpstream, fail, gated, hang, ok
+from tests.e2e.kuro import Kuro, in_background, model, write_config
+from tests.stub import STORY, Behaviour, Gate, StubUpstream, cut_after, fail, gated, hang, ok
 
+HELLO: Any = [{"role": "user", "content": "Hello"}]
 SEEN = 5
 _names = count()
 
@@ -26,7 +25,13 @@ def hedging(stub: StubUpstream, tmp_path_factory: pytest.TempPathFactory) -> Ite
     config = write_config(
         tmp_path_factory.mktemp("hedging"),
         stub.url,
-        [*models, *(model(f"spare-{n}", price={"input": 10, "output": 20}) for n in range(8))],
+        [
+            *models,
+            *(model(f"spare-{n}", price={"input": 10, "output": 20}) for n in range(8)),
+            model("broken", fallback=["next", "last"]),
+            model("next", fallback=["last"]),
+            model("last"),
+        ],
         proxy={
             "admin_key": ADMIN,
             "hedging": {"enabled": True, "share": 1, "min_delay": 0.05, "min_answers": SEEN - 0.5},
@@ -54,7 +59,7 @@ class Pair:
         self.stub.script(self.spare, spare)
 
     def ask(self, **fields: Any) -> Any:
-        return {"model": self.late, "messages": [{"role": "user", "content": "Hello"}], **fields}
+        return {"model": self.late, "messages": HELLO, **fields}
 
     def stream(self) -> tuple[str, str]:
         """Who answered, and what."""
@@ -77,17 +82,6 @@ class Pair:
 @pytest.fixture
 def pair(hedging: Kuro, stub: StubUpstream) -> Pair:
     return Pair(hedging, stub)
-
-
-@contextmanager
-def meanwhile(act: Callable[[], object]) -> Iterator[None]:
-    """Something that another thread does while the caller waits for its answer."""
-    thread = threading.Thread(target=act)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
 
 
 def test_the_second_answers_for_one_that_is_late(pair: Pair) -> None:
@@ -116,7 +110,7 @@ def test_the_late_one_may_still_be_first(pair: Pair) -> None:
         never.block(1)  # the second has been asked
         gate.release()
 
-    with meanwhile(release):
+    with in_background(release):
         assert pair.stream() == (pair.late, f"Hello from {pair.late}.")
     assert pair.attempts() == [(pair.late, "ok", False), (pair.spare, "cancelled", True)]
     assert not pair.record["fallback_used"]
@@ -135,7 +129,7 @@ def test_a_second_that_fails_leaves_the_late_one_to_answer(pair: Pair) -> None:
         assert any(pair.kuro.circuit(pair.spare)["failures"] for _ in range(10_000))  # as soon as it is known
         gate.release()
 
-    with meanwhile(release):
+    with in_background(release):
         assert pair.stream() == (pair.late, f"Hello from {pair.late}.")
     assert pair.attempts() == [(pair.late, "ok", False), (pair.spare, "failed", True)]
     assert pair.record["wasted_usd"] == 0
@@ -150,7 +144,7 @@ def test_when_both_fail_the_first_is_asked_again(pair: Pair) -> None:
         gate.block(2)
         gate.release()
 
-    with meanwhile(release):
+    with in_background(release):
         assert pair.stream() == (pair.late, f"Hello from {pair.late}.")
     assert pair.attempts() == [
         (pair.late, "failed", False),
@@ -192,3 +186,18 @@ def test_a_caller_that_leaves_ends_both(pair: Pair) -> None:
     spare.release()
     assert pair.kuro.circuit(pair.late)["state"] == "closed"
     assert pair.kuro.circuit(pair.spare)["state"] == "closed"
+
+
+def test_what_continues_a_broken_stream_is_not_hedged(hedging: Kuro, stub: StubUpstream) -> None:
+    def tell(name: str) -> bytes:
+        status, _, body = hedging.chat({"model": name, "stream": True, "messages": HELLO})
+        assert status == 200
+        return bytes(body)
+
+    stub.script("next", ok())
+    for _ in range(SEEN):
+        tell("next")
+    stub.script("broken", cut_after(11, ok(STORY)))
+    stub.script("next", ok(STORY, first_delay=0.4))
+    assert tell("broken").endswith(b"data: [DONE]\n\n")
+    assert (stub.hits("next"), stub.hits("last")) == (SEEN + 1, 0)

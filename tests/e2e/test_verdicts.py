@@ -8,14 +8,14 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from tests.e2e.heard import listen
-from tests.e2e.kuro import ADMIN, Kuro, model, write_config
+from tests.e2e.kuro import ADMIN, Kuro, in_background, model, write_config
 from tests.e2e.verdict_rows import ALONE, ANTHROPIC, BACKED, CASES, OPENAI, SPARE, STREAM, Case
 from tests.stub import Gate, StubUpstream, close_before_headers, fail, gated, hang, ok
 
@@ -302,16 +302,6 @@ def test_our_own_pool_is_never_counted_against_the_upstream(
     assert proxy.circuit(name)["window_results"] == 0
     record = proxy.record(told.headers["x-request-id"])
     assert record["attempts"][0]["failure"] == "local_limit"
-
-
-@contextlib.contextmanager
-def in_background(work: Callable[[], Any]) -> Iterator[None]:
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["as a stream", "whole"])
