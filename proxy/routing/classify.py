@@ -121,10 +121,16 @@ class Classifier:
         found = self._reader.read(features.ask)
         stretches = [bisect_left(edges, read(features)) for read, edges, _ in self._facts]
         weighed = self._weighed(tuple(found), tuple(found.values()), *stretches)
-        told = self._in_context(weighed, features, {}) if features.context else weighed.alone
-        if self._semantic is None or told.intents[0][1] >= OPEN or not features.ask:
+        sums, trust, told = weighed.sums, 1.0, weighed.alone
+        if features.context:
+            sums, trust = self._in_context(weighed, features)
+            told = self._judged(sums, weighed.marks, weighed.labels)
+        if self._semantic is None or not trust or told.intents[0][1] >= OPEN or not features.ask:
             return told
-        return self._in_context(weighed, features, self._semantic.read(features.ask))
+        meant = self._semantic.read(features.ask)
+        mixed = {**sums, **{name: sums.get(name, 0.0) + MEANT * trust * meant[name] for name in meant}}
+        spoke = (*told.evidence, f"semantic:{max(meant, key=meant.__getitem__)}")
+        return self._judged(mixed, weighed.marks, spoke)
 
     def _weigh(self, clues: tuple[Clue, ...], places: tuple[float, ...], *stretches: int) -> _Weighed:
         """What these clues at these places say, together with the facts at theirs."""
@@ -145,29 +151,21 @@ class Classifier:
         confidences = shares([(prior + told(name, 0.0), name) for name, prior in self._priors])
         return Classification(confidences, self._difficulty(confidences, marks), labels)
 
-    def _in_context(
-        self, weighed: _Weighed, features: Features, meant: Mapping[str, float]
-    ) -> Classification:
-        """What the ask says and, learned, means, mixed with what the turns before it said, by how much it
-        leans on them."""
-        sums, labels = weighed.sums, weighed.labels if features.context else weighed.alone.evidence
+    def _in_context(self, weighed: _Weighed, features: Features) -> tuple[dict[str, float], float]:
+        """What the ask says, mixed with what the turns before it said, by how much it leans on them; and
+        what its words count by themselves (0..1)."""
+        sums = weighed.sums
         own, lean = _lean(features, weighed.follows, max(sums.values(), default=0.0))
-        if not features.context:
-            own, lean = 1.0, 0.0
         mixed = {name: own * total for name, total in sums.items()}
         # `thanks` and `go on` mean what the conversation means, which only the turns before it tell.
-        weight = 0.0 if lean and weighed.follows else MEANT * own
-        for name, told in meant.items():
-            mixed[name] = mixed.get(name, 0.0) + weight * told
-        if meant and weight:
-            labels = (*labels, f"semantic:{max(meant, key=meant.__getitem__)}")
+        trust = 0.0 if lean and weighed.follows else own
         for turn in features.context if lean else ():
             found = self._reader.read(turn)
             for name, weights in _by_owner(found, found.values()).items():
                 if name in self._specs:
                     mixed[name] = mixed.get(name, 0.0) + lean * combine(weights)
             lean *= _DECAY
-        return self._judged(mixed, weighed.marks, labels)
+        return mixed, trust
 
     def _difficulty(self, confidences: Iterable[tuple[str, float]], marks: float) -> float:
         """The intents' own difficulties, weighted, moved by `marks`: log-odds of what makes asks harder."""
