@@ -58,9 +58,6 @@ from proxy.wire.chat import parse
 
 logger = logging.getLogger("kuro")
 
-BACKLOG = 2048
-"""Connections that may wait to be accepted; the kernel may allow less."""
-
 
 class Engine:
     """One process's proxy: whatever lives as long as it does, and the house of the configuration in force."""

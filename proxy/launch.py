@@ -123,7 +123,6 @@ def _server(
     """What serves this configuration, not running yet."""
     engine = Engine(settings, log_level, board)
     reloads.adopt = engine.adopt
-    told = reloads.told if isinstance(reloads, Among) else _ignore
     config = uvicorn.Config(
         engine.front(reloads.ask, reloads),
         http=partial(Protocol, limits=settings.limits, keep_alive=settings.server.keep_alive),  # type: ignore[arg-type]
@@ -139,11 +138,7 @@ def _server(
         backlog=BACKLOG,
     )
     _calm_collector()
-    return Server(config, engine.admission, settings.server.drain_timeout, link, told)
-
-
-def _ignore(_: object) -> None:
-    """There is no parent to say anything."""
+    return Server(config, engine.admission, settings.server.drain_timeout, link, reloads.told)
 
 
 def _with_admin_key(

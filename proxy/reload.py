@@ -209,6 +209,9 @@ class Alone:
             await self.adopt(verdict)
             return verdict
 
+    def told(self, said: object) -> None:
+        """There is no parent to say anything."""
+
     async def __aenter__(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self._ask, self._keeper.hung_up())

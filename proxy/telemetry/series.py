@@ -69,7 +69,7 @@ def merge(total: Series, part: Series) -> None:
     for name, theirs in part.counters.items():
         ours = total.counters.setdefault(name, {})
         for labels, value in theirs.items():
-            ours[labels] = ours.get(labels, 0.0) + value
+            add(ours, labels, value)
     for name, buckets in part.histograms.items():
         sums = total.histograms.setdefault(name, {})
         for labels, counts in buckets.items():
