@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from proxy.dispatch.alarm import Alarms
-from proxy.dispatch.backoff import RetryBudget
+from proxy.dispatch.backoff import retry_budget
 from proxy.dispatch.breaker import Breakers
 from proxy.dispatch.call import cost
 from proxy.dispatch.executor import Executor
@@ -72,7 +72,7 @@ class Engine:
         self.admission = Admission(settings.limits, self.clock)
         self.breakers = Breakers(settings.breaker, self.clock, random, self._moved)
         self.stats = Stats(settings.stats, self.clock)
-        self.budget = RetryBudget(settings.retries, self.clock)
+        self.budget = retry_budget(settings.retries, self.clock)
         self.hedges = Hedges(settings.hedging, self.stats.p95, self.clock)
         self.alarms = Alarms(self.clock)
         self.memory = new_memory(settings.routing, self.clock)
@@ -160,7 +160,7 @@ class Engine:
         left = [way for way in self.upstreams.values() if way not in ways.values()]
         self.upstreams = ways
         if settings.retries != old.retries:
-            self.budget = RetryBudget(settings.retries, self.clock)
+            self.budget = retry_budget(settings.retries, self.clock)
         if settings.hedging != old.hedging:
             self.hedges = Hedges(settings.hedging, self.stats.p95, self.clock)
         self.breakers.retain(ids, settings.breaker)

@@ -22,34 +22,37 @@ def delay(
     return random() * min(policy.base_delay * 2.0 ** min(attempt - 1, 30), policy.max_delay)
 
 
-class RetryBudget:
-    """What the whole process may spend on trying again: a share of the recent requests, and a floor.
+def retry_budget(policy: RetryPolicy, clock: Callable[[], float]) -> Budget:
+    """For trying again. Without it, upstreams that fail under load get more load for failing."""
+    return Budget(policy.budget_ratio, policy.budget_floor, policy.budget_window, clock)
 
-    Without it, upstreams that fail under load get more load for failing.
-    """
 
-    __slots__ = ("_clock", "_floor", "_ratio", "_requests", "_retries")
+class Budget:
+    """What the whole process may spend beside its requests: a share of the recent ones, and a floor."""
 
-    def __init__(self, policy: RetryPolicy, clock: Callable[[], float]) -> None:
+    __slots__ = ("_clock", "_floor", "_ratio", "_requests", "_spent")
+
+    def __init__(self, ratio: float, floor: float, window: float, clock: Callable[[], float]) -> None:
+        """`floor` is so many a second, `window` the seconds that are recent."""
         self._clock = clock
-        self._ratio = policy.budget_ratio
-        self._floor = policy.budget_floor * policy.budget_window
-        self._requests = Window(policy.budget_window)
-        self._retries = Window(policy.budget_window)
+        self._ratio = ratio
+        self._floor = floor * window
+        self._requests = Window(window)
+        self._spent = Window(window)
 
     def deposit(self) -> None:
         """A request came."""
         self._requests.add(self._clock())
 
     def withdraw(self) -> bool:
-        """Whether one more retry may be made; takes it."""
+        """Whether one more may be made; takes it."""
         now = self._clock()
-        if self._retries.count(now) + 1 > self._floor + self._ratio * self._requests.count(now):
+        if self._spent.count(now) + 1 > self._floor + self._ratio * self._requests.count(now):
             return False
-        self._retries.add(now)
+        self._spent.add(now)
         return True
 
     def left(self) -> float:
-        """Retries that could be made now."""
+        """How many could be made now."""
         now = self._clock()
-        return self._floor + self._ratio * self._requests.peek(now) - self._retries.peek(now)
+        return self._floor + self._ratio * self._requests.peek(now) - self._spent.peek(now)

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from proxy.dispatch.alarm import Alarms
 from proxy.dispatch.answer import Answer, Observe, Part, silent
-from proxy.dispatch.backoff import RetryBudget, delay
+from proxy.dispatch.backoff import Budget, delay
 from proxy.dispatch.breaker import Breakers, Permit, Refusal
 from proxy.dispatch.call import Call, cost
 from proxy.dispatch.exchange import Exchange
@@ -42,7 +42,7 @@ class Executor(Struct, frozen=True):
     breakers: Breakers
     observe: Observe
     policy: RetryPolicy
-    budget: RetryBudget
+    budget: Budget
     hedges: Hedges
     clock: Callable[[], float]
     random: Callable[[], float]

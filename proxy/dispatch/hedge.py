@@ -19,10 +19,10 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from proxy.dispatch.answer import Part
+from proxy.dispatch.backoff import Budget
 from proxy.dispatch.breaker import Permit
 from proxy.dispatch.lane import Lane
 from proxy.dispatch.policy import HedgePolicy
-from proxy.dispatch.window import Window
 from proxy.types import Failure
 
 Outcome = Part | Failure
@@ -37,14 +37,12 @@ class Hedges:
         """`p95`: (model, answers that must have been seen) -> seconds, or None."""
         self._policy = policy
         self._p95 = p95
-        self._clock = clock
-        self._calls = Window(policy.window)
-        self._hedged = Window(policy.window)
+        self._budget = Budget(policy.share, 0.0, policy.window, clock)
 
     def deposit(self) -> None:
         """A call came."""
         if self._policy.enabled:
-            self._calls.add(self._clock())
+            self._budget.deposit()
 
     def patience(self, model: str) -> float | None:
         """Seconds of silence after which another model may be asked, too; None: none may."""
@@ -55,11 +53,7 @@ class Hedges:
 
     def withdraw(self) -> bool:
         """Whether one more call may be hedged; counts it."""
-        now = self._clock()
-        if self._hedged.count(now) + 1 > self._policy.share * self._calls.count(now):
-            return False
-        self._hedged.add(now)
-        return True
+        return self._budget.withdraw()
 
 
 class Racer(Struct, eq=False):

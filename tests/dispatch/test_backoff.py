@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.dispatch.backoff import RetryBudget, delay
+from proxy.dispatch.backoff import Budget, delay, retry_budget
 from proxy.dispatch.policy import RetryPolicy
 
 POLICY = RetryPolicy()
@@ -35,7 +35,7 @@ class Clock:
         return self.now
 
 
-def spend(budget: RetryBudget) -> int:
+def spend(budget: Budget) -> int:
     """How many retries there are until it is empty."""
     taken = 0
     while budget.withdraw():
@@ -45,7 +45,7 @@ def spend(budget: RetryBudget) -> int:
 
 def test_a_quiet_process_may_retry_three_a_second() -> None:
     clock = Clock()
-    budget = RetryBudget(POLICY, clock)
+    budget = retry_budget(POLICY, clock)
     assert spend(budget) == 30
     clock.now += 11
     assert spend(budget) == 30
@@ -53,7 +53,7 @@ def test_a_quiet_process_may_retry_three_a_second() -> None:
 
 def test_a_fifth_of_the_recent_requests_comes_on_top() -> None:
     clock = Clock()
-    budget = RetryBudget(POLICY, clock)
+    budget = retry_budget(POLICY, clock)
     for _ in range(1000):
         budget.deposit()
     assert budget.left() == pytest.approx(230)
@@ -64,7 +64,7 @@ def test_a_fifth_of_the_recent_requests_comes_on_top() -> None:
 
 def test_under_steady_load_retries_stay_a_fifth_and_the_floor() -> None:
     clock = Clock()
-    budget = RetryBudget(POLICY, clock)
+    budget = retry_budget(POLICY, clock)
     taken = 0
     for _ in range(60 * 100):
         clock.now += 0.01
