@@ -25,7 +25,7 @@ from proxy.server.descriptors import callers_share, raise_limit
 from proxy.server.link import Line
 from proxy.server.protocol import Protocol
 from proxy.server.serving import Server
-from proxy.server.workers import Supervisor, Work
+from proxy.server.workers import SIGNALS, Supervisor, Work
 from proxy.settings import Settings
 from proxy.telemetry import logs
 from proxy.telemetry.board import Board, open_board, settle
@@ -101,8 +101,9 @@ def _work(
     name: str,
 ) -> None:
     """One worker among several; `place` is their board's."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # until it serves; the parent tells it to stop, too
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     logs.configure(settings.log, log_level)
     logs.stream(settings.log).shared = True
     server = _server(settings, log_level, Among(Line(link)), link, Board(place, name))

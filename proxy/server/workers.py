@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol
@@ -33,6 +34,9 @@ MARGIN = 10.0
 """Seconds beyond their own limits that workers get to flush and end; then they are killed."""
 PAUSE = 1.0
 """Seconds before a worker that died is replaced: one that can't live doesn't take the machine along."""
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What the parent heeds, for all: a terminal sends them to its workers, too."""
 
 Work = Callable[[socket.socket, "Connection[Any, Any]", str], None]
 """What a worker does, on the shared socket, with its end of the link and its name. Must be picklable."""
@@ -115,7 +119,7 @@ class Supervisor:
         wakes.setblocking(False)
         signal.set_wakeup_fd(wakes.fileno())
         self._wakes = wakes  # for as long as the process lives
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in SIGNALS:
             signal.signal(number, lambda number, _: self._signals.append(number))
 
     def ask(self, asked: object) -> None:
@@ -152,7 +156,12 @@ class Supervisor:
         process = context.Process(
             target=self.office.work(), args=(self.listening, theirs, name), name=f"kuro-worker-{name}"
         )
+        # Kept from it until it can say what it does about them: it begins with our mask, which
+        # multiprocessing clears when it has to start its tracker on the way.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         process.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()  # or its end would never be seen
         self.workers.append(Worker(name, process, ours, replaces))
 

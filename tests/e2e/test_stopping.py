@@ -180,6 +180,15 @@ async def test_a_second_signal_hurries(start: Callable[..., Kuro], stub: StubUps
     assert kuro.record("hurried")["outcome"] == "aborted"
 
 
+async def test_a_signal_that_finds_workers_still_starting_is_no_crash(start: Callable[..., Kuro]) -> None:
+    kuro = start("--workers", "2")  # which says where it listens before there are any
+    while len(found := family(kuro.process.pid)) < 3:
+        assert kuro.process.poll() is None
+    for pid in found:
+        os.kill(pid, signal.SIGINT)
+    assert await exit_code(kuro) == 0
+
+
 async def test_one_signal_to_the_whole_group_is_not_two(
     start: Callable[..., Kuro], stub: StubUpstream
 ) -> None:
