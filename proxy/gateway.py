@@ -19,11 +19,12 @@ from proxy.dispatch.answer import Answer, Write
 from proxy.dispatch.call import Call, Pairs
 from proxy.dispatch.executor import Executor
 from proxy.errors import ApiError
+from proxy.record import CallRecord
 from proxy.routing import judge
 from proxy.routing.explain import described
 from proxy.routing.policy import JudgePolicy
 from proxy.routing.router import Router
-from proxy.types import CallRecord, ChatRequest, Provider, RoutePlan
+from proxy.types import ChatRequest, Provider, RoutePlan
 
 __all__ = ["Alarms", "Answer", "Call", "Gateway", "House", "Write", "trace"]
 

@@ -1,8 +1,8 @@
 """The nouns: every value that passes from room to room, in the order in which a call meets them.
 
-    ChatRequest -> Features -> Classification -> Choice -> RoutePlan -> UpstreamRequest -> Chunk -> CallRecord
+    ChatRequest -> Features -> Classification -> Choice -> RoutePlan -> UpstreamRequest -> Chunk
 
-Values are frozen; `Attempt` and `CallRecord` are written while a call goes on and emitted once.
+Values are frozen. What is kept of a call is in `proxy.record`.
 Times are seconds unless the name says otherwise; prices are USD per million tokens.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 
 class Need(StrEnum):
@@ -306,78 +306,3 @@ class Chunk(Struct):
     """The stream's own end: `[DONE]`, message_stop."""
     failure: Failure | None = None
     """An error that came inside a 200."""
-
-
-# --- the record ----------------------------------------------------------------------------------
-
-
-class Attempt(Struct):
-    """One try at one model.
-
-    `outcome` is `ok`, `failed`, `skipped`, `cancelled`, `cut` (its stream broke and another continued it)
-    or `judge` (it was asked for the intent).
-    """
-
-    model: str
-    provider: str
-    outcome: str = "failed"
-    failure: FailureKind | None = None
-    status: int | None = None
-    reason: str = ""
-    """For a reader: why it was skipped or what the upstream said, scrubbed."""
-    began_ms: float = 0.0
-    """Since the call's arrival."""
-    ttft_ms: float | None = None
-    duration_ms: float = 0.0
-    usage: Usage | None = None
-    cost_usd: float | None = None
-    hedge: bool = False
-    """It was begun beside another that was late."""
-
-
-class CallRecord(Struct):
-    """Everything that is kept of one call. Emitted exactly once, whatever happened."""
-
-    request_id: str
-    time: float
-    """Unix time of arrival."""
-    key_id: str = ""
-    session: str = ""
-    traceparent: str = ""
-    """The caller's trace, as it came (W3C); nothing when there was none, or a broken one."""
-    requested_model: str = ""
-    selected_model: str | None = None
-    response_model: str | None = None
-    provider: str | None = None
-    stream: bool = False
-    intent: str | None = None
-    intents: dict[str, float] = {}
-    difficulty: float | None = None
-    route: str = ""
-    profile: str = ""
-    scores: dict[str, float] = {}
-    plan: tuple[str, ...] = ()
-    attempts: list[Attempt] = field(default_factory=list)
-    usage: Usage | None = None
-    cost_usd: float | None = None
-    """None when the price is unknown."""
-    wasted_usd: float = 0.0
-    """Cost of attempts that did not reach the caller."""
-    judge_usd: float = 0.0
-    """Cost of asking the judge."""
-    baseline_usd: float | None = None
-    """What the tokens of the answer would have cost at the baseline's price. None without a baseline, or
-    without an answer."""
-    ttft_ms: float | None = None
-    latency_ms: float = 0.0
-    overhead_ms: float = 0.0
-    """Time that was neither the upstream's nor a deliberate wait."""
-    queued_ms: float = 0.0
-    """Time in the queue in front of everything, which counts as neither."""
-    fallback_used: bool = False
-    outcome: str = "error"
-    """`ok`, `error`, `refused` (by us, before any attempt), `caller_left`, or `aborted` after the commit
-    point."""
-    status: int = 500
-    """The HTTP status that the caller saw; 499 when it left."""
-    error_code: str | None = None

@@ -19,14 +19,15 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MOD
 
 MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
+    "record": {"types"},
     "errors": {"types"},
     "wire": {"types", "errors"},
     "routing": {"types", "errors"},
-    "telemetry": {"types", "errors"},
+    "telemetry": {"types", "record", "errors"},
     "providers": {"types", "errors", "wire"},
-    "dispatch": {"types", "errors", "wire", "providers"},
-    "gateway": {"types", "errors", "wire", "providers", "routing", "dispatch", "telemetry"},
-    "server": {"types", "errors", "wire", "gateway"},
+    "dispatch": {"types", "record", "errors", "wire", "providers"},
+    "gateway": {"types", "record", "errors", "wire", "providers", "routing", "dispatch", "telemetry"},
+    "server": {"types", "record", "errors", "wire", "gateway"},
     "settings": {"types", "errors", "routing", "providers", "dispatch", "telemetry", "server"},
     "batch": {"errors"},
     "reload": {"*"},
@@ -59,6 +60,7 @@ ONLY_IN = {
 
 DECIDES = (
     "proxy.types",
+    "proxy.record",
     "proxy.errors",
     "proxy.wire.*",
     "proxy.routing.*",

@@ -25,7 +25,8 @@ from proxy.errors import ApiError, UpstreamError
 from proxy.providers.base import Decoder
 from proxy.providers.failure import VERDICTS
 from proxy.providers.scrub import hide
-from proxy.types import Attempt, ChatRequest, Chunk, Failure, FailureKind, Usage
+from proxy.record import Attempt
+from proxy.types import ChatRequest, Chunk, Failure, FailureKind, Usage
 from proxy.wire.reply import error_event
 
 DONE = b"data: [DONE]\n\n"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from proxy.types import Attempt, CallRecord, ChatRequest, Model, Price, Provider, RoutePlan, Usage
+from proxy.record import Attempt, CallRecord
+from proxy.types import ChatRequest, Model, Price, Provider, RoutePlan, Usage
 
 Clock = Callable[[], float]
 """Monotonic seconds."""

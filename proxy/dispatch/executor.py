@@ -29,7 +29,8 @@ from proxy.dispatch.splice import PREFILL_REFUSED, Seam, may_splice, prefilled
 from proxy.dispatch.walk import Limits, Try, Walk, exhausted, refused
 from proxy.errors import ApiError, UpstreamError
 from proxy.providers.failure import VERDICTS, Effect
-from proxy.types import Attempt, ChatRequest, Failure, FailureKind, Model, Usage
+from proxy.record import Attempt
+from proxy.types import ChatRequest, Failure, FailureKind, Model, Usage
 
 
 class Executor(Struct, frozen=True):

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from proxy.errors import ApiError, CallerLeftError
 from proxy.gateway import Answer, Call, Gateway, Write, trace
+from proxy.record import Attempt
 from proxy.server.admission import Admission, stopping
 from proxy.server.auth import Keyring
 from proxy.server.body import read_body
@@ -22,7 +23,7 @@ from proxy.server.headers import deadline, forwarder, request_id, session_of, tr
 from proxy.server.leaving import Leaving
 from proxy.server.policy import AccessPolicy, LimitPolicy
 from proxy.server.types import Head, Receive, Scope, Send
-from proxy.types import SIMULATED, Attempt
+from proxy.types import SIMULATED
 from proxy.wire import chat, reply
 
 PATH = "/v1/chat/completions"

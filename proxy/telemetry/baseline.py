@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from proxy.types import CallRecord, Price, Usage
+from proxy.record import CallRecord
+from proxy.types import Price, Usage
 
 
 class Baseline:

@@ -13,8 +13,8 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+from proxy.record import CallRecord
 from proxy.telemetry.policy import RecordPolicy
-from proxy.types import CallRecord
 
 logger = logging.getLogger("kuro.records")
 

@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from proxy.record import Attempt, CallRecord
 from proxy.telemetry.policy import LogLevel, LogPolicy
 from proxy.telemetry.stream import Stream
-from proxy.types import Attempt, CallRecord
 
 REASON_LIMIT = 300
 """Characters of an upstream's message in a log line."""

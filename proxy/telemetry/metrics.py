@@ -13,10 +13,11 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from proxy import __version__
+from proxy.record import Attempt, CallRecord
 from proxy.telemetry import process
 from proxy.telemetry.families import FAMILIES, Kind, Labels
 from proxy.telemetry.series import Histogram, Series, add, fresh
-from proxy.types import Attempt, CallRecord, FailureKind, Model
+from proxy.types import FailureKind, Model
 
 NONE = "none"
 OTHER = "other"

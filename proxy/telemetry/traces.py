@@ -15,8 +15,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from proxy.record import Attempt, CallRecord
 from proxy.telemetry.policy import TracePolicy, TraceProtocol
-from proxy.types import Attempt, CallRecord, Usage
+from proxy.types import Usage
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

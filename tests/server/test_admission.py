@@ -11,9 +11,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from proxy.dispatch.call import Call
 from proxy.errors import ApiError
+from proxy.record import CallRecord
 from proxy.server.admission import Admission, Turn
 from proxy.server.policy import LimitPolicy
-from proxy.types import CallRecord
 
 KEYS = st.sampled_from(["alice", "bob", "carol"])
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from proxy.types import Attempt, CallRecord, FailureKind, Usage
+from proxy.record import Attempt, CallRecord
+from proxy.types import FailureKind, Usage
 
 Make = Callable[..., CallRecord]
 

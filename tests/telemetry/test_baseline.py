@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from proxy.dispatch.call import cost
+from proxy.record import CallRecord
 from proxy.telemetry.baseline import Baseline
-from proxy.types import CallRecord, Price
+from proxy.types import Price
 
 
 def test_an_answer_is_weighed_at_the_baselines_price_and_nothing_else_is(

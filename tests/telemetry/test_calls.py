@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from proxy.record import CallRecord
 from proxy.telemetry.calls import SLICE, Recorder
 from proxy.telemetry.policy import RecordPolicy
-from proxy.types import CallRecord
 
 NEVER = 3600.0
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from proxy.record import Attempt, CallRecord
 from proxy.telemetry import logs
 from proxy.telemetry.logs import REASON_LIMIT, CallLog
 from proxy.telemetry.policy import LogLevel, LogPolicy
-from proxy.types import Attempt, CallRecord
 
 
 def lines(policy: LogPolicy) -> list[dict[str, Any]]:

@@ -10,10 +10,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.dispatch.breaker import Breakers, Refusal, State
 from proxy.dispatch.policy import BreakerPolicy
+from proxy.record import Attempt, CallRecord
 from proxy.telemetry.exposition import render
 from proxy.telemetry.families import FAMILIES
 from proxy.telemetry.metrics import ATTEMPT_OUTCOMES, OUTCOMES, READ, REASONS, STATES, Metrics
-from proxy.types import Attempt, CallRecord, FailureKind, Model, Price, Usage
+from proxy.types import FailureKind, Model, Price, Usage
 
 MODELS = (
     Model("groq/llama", "groq", "llama"),

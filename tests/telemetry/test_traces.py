@@ -28,9 +28,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from proxy.record import Attempt, CallRecord
 from proxy.telemetry.policy import TracePolicy, TraceProtocol
 from proxy.telemetry.traces import QUEUE, SpanSink, open_traces
-from proxy.types import Attempt, CallRecord
 
 
 def spans(
