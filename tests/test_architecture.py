@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gateway": {"types", "record", "errors", "wire", "providers", "routing", "dispatch", "telemetry"},
     "server": {"types", "record", "errors", "wire", "gateway"},
     "settings": {"types", "errors", "routing", "providers", "dispatch", "telemetry", "server"},
-    "batch": {"errors"},
+    "commands": {"*"},
     "reload": {"*"},
     "app": {"*"},
     "launch": {"*"},
@@ -40,10 +40,10 @@ MAY_IMPORT: dict[str, set[str]] = {
 ONLY_IN = {
     "httpx": ("proxy.dispatch.stock",),
     "litestar": ("proxy.server.*", "proxy.app"),
-    "uvicorn": ("proxy.server.*", "proxy.launch", "proxy.__main__"),
+    "uvicorn": ("proxy.server.*", "proxy.launch"),
     "opentelemetry": ("proxy.telemetry.traces",),
     "yaml": ("proxy.settings.*",),
-    "os": ("proxy.settings.*", "proxy.__main__", "proxy.server.serving"),
+    "os": ("proxy.settings.*", "proxy.__main__", "proxy.commands.*", "proxy.server.serving"),
     "httptools": ("proxy.dispatch.*", "proxy.server.protocol", "proxy.server.framing"),
     "re2": ("proxy.routing.*",),
     "proxy.settings": (
@@ -52,9 +52,9 @@ ONLY_IN = {
         "proxy.reload",
         "proxy.app",
         "proxy.launch",
-        "proxy.__main__",
+        "proxy.commands.*",
     ),
-    "proxy.app": ("proxy.app", "proxy.launch", "proxy.__main__"),
+    "proxy.app": ("proxy.app", "proxy.launch", "proxy.commands.*"),
 }
 """What is imported in few places, so that it can be exchanged there."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from proxy.batch import Bar, Tally, explain_rows
+from proxy.commands.batch import Bar, Tally, explain_rows
 from proxy.errors import ApiError
 
 

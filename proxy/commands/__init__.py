@@ -1,0 +1,1 @@
+"""The commands of `kuro`, a room each. `proxy.__main__` has the table of them."""

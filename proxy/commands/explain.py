@@ -1,0 +1,95 @@
+"""`kuro explain`: says how a prompt, or each row of a file, would be routed, without calling anybody."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from proxy.commands.batch import Bar, Explain, Tally, explain_rows
+from proxy.commands.options import STDIO, Commands, command, open_file, refuse
+from proxy.errors import ApiError
+from proxy.settings import load
+
+
+def add(commands: Commands, environ: Mapping[str, str]) -> None:
+    """Adds the command."""
+    explain = command(commands, "explain", _explain, "say how a prompt would be routed", environ)
+    explain.add_argument("prompt", nargs="?", help="a single prompt")
+    explain.add_argument("--model", default="auto", help="auto, auto:PROFILE or a model (default: auto)")
+    explain.add_argument(
+        "--input", metavar="FILE", help="rows of {id, prompt} or {id, messages, ...}; - is stdin"
+    )
+    explain.add_argument("--output", metavar="FILE", default=STDIO, help="where rows go (default: -, stdout)")
+
+
+def _explain(options: argparse.Namespace) -> int:
+    if (options.prompt is None) == (options.input is None):
+        return refuse("give one prompt, or --input FILE")
+    return _explain_one(options) if options.input is None else _explain_file(options)
+
+
+def _explain_one(options: argparse.Namespace) -> int:
+    from proxy.app import explainer
+
+    try:
+        decision = explainer(load(options.config))({"model": options.model, "prompt": options.prompt})
+    except ApiError as error:
+        print(error.message, file=sys.stderr)
+        return 1
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(decision), indent=2).decode() + "\n")
+    return 0
+
+
+def _explain_file(options: argparse.Namespace) -> int:
+    from proxy.app import explainer
+
+    decide = explainer(load(options.config))
+    with ExitStack() as files:
+        try:
+            _check_apart(options.input, options.output)
+            source = open_file(options.input, "rb", sys.stdin.buffer, files)
+            target = open_file(options.output, "wb", sys.stdout.buffer, files)
+        except OSError as error:
+            return refuse(f"{error.filename}: {error.strerror}")
+        tally = _explain_rows(lambda row: decide({"model": options.model, **row}), source, target)
+    if tally.bad:
+        print(f"{tally.bad:,} of {tally.rows:,} rows were bad", file=sys.stderr)
+    return 1 if tally.bad else 0
+
+
+def _explain_rows(decide: Explain, source: BinaryIO, target: BinaryIO) -> Tally:
+    bar = Bar(sys.stderr, _size(source), time.monotonic) if sys.stderr.isatty() else None
+
+    def write(line: bytes) -> None:
+        target.write(line)
+        if target is sys.stdout.buffer:
+            target.flush()
+
+    def complain(message: str) -> None:
+        if bar:
+            bar.clear()
+        print(message, file=sys.stderr)
+
+    try:
+        return explain_rows(source, decide, write, complain, bar or (lambda _: None))
+    finally:
+        if bar:
+            bar.clear()
+
+
+def _check_apart(source: str, target: str) -> None:
+    if STDIO not in (source, target) and Path(target).exists() and Path(source).samefile(target):
+        raise OSError(0, "is input and output at once", target)
+
+
+def _size(source: BinaryIO) -> int | None:
+    """Bytes to read, or None for what has no end in sight: a pipe, a terminal."""
+    return os.fstat(source.fileno()).st_size or None
