@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 """Room -> the rooms that it may look into. A new room needs a line here."""
 
 ONLY_IN = {
-    "httpx": ("proxy.dispatch.stock",),
+    "httpx": ("proxy.dispatch.stock", "proxy.dispatch.httpx_transport"),
     "litestar": ("proxy.server.*", "proxy.app"),
     "uvicorn": ("proxy.server.*", "proxy.launch"),
     "opentelemetry": ("proxy.telemetry.traces",),

@@ -1,179 +1,32 @@
-"""The only door to httpx: our pool offered as a transport of httpx, and stock httpx as a wire of ours.
-
-HTTP1Transport   our pool for anybody who holds an httpx.AsyncClient
-StockWire        httpx.AsyncHTTPTransport for a provider, for HTTP(S) proxies and HTTP/2
+"""Stock httpx as a wire of ours, for what ours doesn't do: HTTP(S) proxies and HTTP/2.
 
 Imported only where a provider wants it: httpx takes 7 MB and a tenth of a second.
+
+httpcore (1.0.9) loses a connection, and its place in the pool, for good when a request is given up while
+it waits for a connection or connects: after `max_connections` of these nothing is served any more. Nor does
+it close idle connections before the next request comes. So places are given here, a request is given up only
+once it is being sent, and whatever has been idle for long is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from importlib.util import find_spec
 from math import inf
-from time import monotonic
 from typing import Any, cast
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from proxy.dispatch.pool import KEEP_ALIVE, LOCAL_ERRNOS, Counts, Pool
+from proxy.dispatch.pool import KEEP_ALIVE, LOCAL_ERRNOS, Counts
 from proxy.dispatch.reply import Exchange
-from proxy.dispatch.response import Response, Sink
-from proxy.dispatch.tls import PORTS, tls_context
+from proxy.dispatch.response import Sink
+from proxy.dispatch.tls import tls_context
 from proxy.dispatch.trouble import Http1Error, Trouble, Waits
-from proxy.dispatch.upstream import Headers, compose
+from proxy.dispatch.upstream import Headers
 from proxy.types import Provider
-
-# --- our pool as a transport of httpx ------------------------------------------------------------
-
-
-EXCEPTIONS: dict[Trouble, type[httpx.TransportError]] = {
-    Trouble.CONNECT: httpx.ConnectError,
-    Trouble.CONNECT_TIMEOUT: httpx.ConnectTimeout,
-    Trouble.LOCAL: httpx.ConnectError,
-    Trouble.POOL_TIMEOUT: httpx.PoolTimeout,
-    Trouble.WRITE_TIMEOUT: httpx.WriteTimeout,
-    Trouble.READ_TIMEOUT: httpx.ReadTimeout,
-    Trouble.DISCONNECTED: httpx.RemoteProtocolError,
-    Trouble.STALE: httpx.RemoteProtocolError,
-    Trouble.TRUNCATED: httpx.RemoteProtocolError,
-    Trouble.RESET: httpx.ReadError,
-    Trouble.BAD_RESPONSE: httpx.RemoteProtocolError,
-    Trouble.BAD_REQUEST: httpx.LocalProtocolError,
-    Trouble.CLOSED: httpx.ReadError,
-}
-"""Every kind has a row (a test holds this)."""
-
-_OURS = frozenset((b"content-length", b"transfer-encoding", b"connection"))
-"""Headers that say how a message is framed: whoever frames it writes them."""
-
-
-class HTTP1Transport(httpx.AsyncBaseTransport):
-    """The pool behind httpx's seam, a pool per origin. A request's body is gathered before it is sent.
-
-    Neither HEAD nor CONNECT: responses to these end elsewhere than their headers say.
-    """
-
-    def __init__(
-        self,
-        *,
-        verify: bool | str | ssl.SSLContext = True,
-        limit: int = 512,
-        keep_alive: float = KEEP_ALIVE,
-        clock: Callable[[], float] = monotonic,
-    ) -> None:
-        self._verify = verify
-        self._limit = limit
-        self._keep_alive = keep_alive
-        self._clock = clock
-        self._pools: dict[tuple[str, str, int | None], Pool] = {}
-
-    @property
-    def counts(self) -> Counts:
-        """Over all origins."""
-        every = [pool.counts for pool in self._pools.values()]
-        return Counts(
-            sum(each.open for each in every),
-            sum(each.idle for each in every),
-            sum(each.waiting for each in every),
-        )
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Honours `extensions["timeout"]`; raises httpx's exceptions."""
-        url = request.url
-        if request.method in ("HEAD", "CONNECT"):
-            raise httpx.LocalProtocolError(f"{request.method} is not spoken here", request=request)
-        body = await _gather(request.stream)
-        headers = [header for header in request.headers.raw if header[0].lower() not in _OURS]
-        try:
-            head = compose(request.method.encode("ascii"), url.raw_path, headers, len(body))
-            response = await self._pool(url).request(head, body, _waits(request))
-        except Http1Error as error:
-            raise EXCEPTIONS[error.kind](str(error), request=request) from error
-        return httpx.Response(
-            response.status, headers=response.headers, stream=BodyStream(response), request=request
-        )
-
-    async def aclose(self) -> None:
-        """Closes every connection at once."""
-        for pool in self._pools.values():
-            await pool.aclose()
-
-    def _pool(self, url: httpx.URL) -> Pool:
-        origin = (url.scheme, url.host, url.port)
-        pool = self._pools.get(origin)
-        if pool is None:
-            pool = self._pools[origin] = self._open(url)
-        return pool
-
-    def _open(self, url: httpx.URL) -> Pool:
-        if url.scheme not in PORTS:
-            raise httpx.UnsupportedProtocol(f"expected http or https, not {url.scheme!r}")
-        verify = self._verify
-        context = verify if isinstance(verify, ssl.SSLContext) else tls_context(verify)
-        return Pool(
-            url.raw_host.decode("ascii"),
-            url.port or PORTS[url.scheme],
-            tls=context if url.scheme == "https" else None,
-            limit=self._limit,
-            keep_alive=self._keep_alive,
-            clock=self._clock,
-        )
-
-
-class BodyStream(httpx.AsyncByteStream):
-    """The body as httpx reads it, still compressed if it was: httpx decodes by itself."""
-
-    def __init__(self, response: Response) -> None:
-        self._response = response
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Everything that has come, per step."""
-        while data := await self.take():
-            yield data
-
-    async def take(self) -> bytes:
-        """What has come since the last one, at least one byte; none at the end."""
-        try:
-            return await self._response.take()
-        except Http1Error as error:
-            raise EXCEPTIONS[error.kind](str(error)) from error
-
-    async def read(self) -> bytes:
-        """The whole body, out of the buffer when it is there already."""
-        data = await self.take()
-        if self._response.ended:
-            return data
-        parts = [data]
-        while data := await self.take():
-            parts.append(data)
-        return b"".join(parts)
-
-    async def aclose(self) -> None:
-        """Closes the connection unless the body has come to its end."""
-        self._response.abort()
-
-
-async def _gather(stream: httpx.SyncByteStream | httpx.AsyncByteStream) -> bytes:
-    if isinstance(stream, httpx.SyncByteStream):
-        return b"".join(stream)
-    return b"".join([part async for part in stream])
-
-
-def _waits(request: httpx.Request) -> Waits:
-    given = request.extensions.get("timeout", {})
-    pool, connect, write, read = (
-        inf if given.get(name) is None else given[name] for name in ("pool", "connect", "write", "read")
-    )
-    return Waits(pool, connect, write, read, read)
-
-
-# --- stock httpx as a wire of ours ---------------------------------------------------------------
-
 
 _TROUBLES: tuple[tuple[type[httpx.TransportError], Trouble, str], ...] = (
     (httpx.ConnectTimeout, Trouble.CONNECT_TIMEOUT, "not connected in time"),
@@ -195,20 +48,32 @@ _SILENT = "Server disconnected without sending a response."
 class StockWire:
     """httpx's own transport, for what ours doesn't do. Its connections can't be told apart: see `counts`."""
 
-    def __init__(self, url: httpx.URL, open_transport: Callable[[bool], httpx.AsyncBaseTransport]) -> None:
-        """`open_transport` is told whether connections are kept alive."""
+    def __init__(
+        self,
+        url: httpx.URL,
+        open_transport: Callable[[bool], httpx.AsyncBaseTransport],
+        limit: int,
+        keep: float,
+    ) -> None:
+        """`open_transport` is told whether connections are kept alive, which then are for `keep` seconds.
+
+        `limit`: requests at once, so that httpcore, which may have as many connections, lets nobody wait.
+        """
         self._url = url
         self._host = (b"host", url.netloc)
         self._open = open_transport
-        self._kept = open_transport(True)
-        self._fresh: httpx.AsyncBaseTransport | None = None
+        self._keep = keep
+        self._transports: dict[bool, httpx.AsyncBaseTransport] = {}
+        """By whether connections are kept alive; opened when first wanted."""
+        self._places = asyncio.Semaphore(limit)
         self._busy = 0
         self._retired = False
+        self._rest: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def counts(self) -> Counts:
-        """Exchanges in flight as `open`; httpx doesn't say what is idle or waiting."""
+        """Exchanges in flight as `open`; httpx doesn't say what is idle."""
         return Counts(self._busy, 0, 0)
 
     async def post(
@@ -216,21 +81,27 @@ class StockWire:
     ) -> Exchange:
         """Sends a POST and waits for the head of the response. Raises Http1Error."""
         timeout = {"pool": waits.pool, "connect": waits.connect, "write": waits.write, "read": waits.head}
+        framed = (self._host, (b"accept-encoding", b"identity"), (b"content-length", b"%d" % len(body)))
+        content = _Content(body)
         request = httpx.Request(
             "POST",
             self._url.copy_with(raw_path=target),
-            headers=[self._host, (b"accept-encoding", b"identity"), *headers, *more],
-            content=body,
+            headers=[*framed, *headers, *more],
+            stream=content,
             extensions={"timeout": timeout},
         )
-        self._busy += 1
+        await self._enter(waits.pool)
+        asking = asyncio.ensure_future(self._transport(not fresh).handle_async_request(request))
         try:
-            response = await self._transport(fresh).handle_async_request(request)
+            response = await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            self._behind(self._give_up(asking, content))
+            raise
         except httpx.TransportError as error:
-            self._over()
+            self._leave()
             raise _trouble(error, begun=False) from error
         except BaseException:
-            self._over()
+            self._leave()
             raise
         timeout["read"] = waits.read  # httpcore looks it up again for each read of the body.
         return StockExchange(response, self._part)
@@ -238,44 +109,95 @@ class StockWire:
     def retire(self) -> bool:
         """httpx doesn't close idle connections alone: all go when the last exchange is over."""
         self._retired = True
-        self._busy += 1
-        self._over()
+        if not self._busy:
+            self._behind(self._close_all())
         return self._busy > 0
 
     async def aclose(self) -> None:
         """Closes every connection."""
-        await asyncio.gather(*self._closing)
+        for closing in self._closing:
+            closing.cancel()
+        await asyncio.gather(*self._closing, return_exceptions=True)
         await self._close_all()
 
-    async def _close_all(self) -> None:
-        for transport in (self._kept, self._fresh):
-            if transport is not None:
-                await transport.aclose()
+    async def _enter(self, patience: float) -> None:
+        """Waits for a place."""
+        try:
+            async with asyncio.timeout(patience if patience < inf else None):
+                await self._places.acquire()
+        except TimeoutError:
+            raise Http1Error(Trouble.POOL_TIMEOUT, "no connection became free in time") from None
+        self._busy += 1
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
 
-    def _transport(self, fresh: bool) -> httpx.AsyncBaseTransport:
-        if not fresh:
-            return self._kept
-        if self._fresh is None:
-            self._fresh = self._open(False)
-        return self._fresh
+    def _leave(self) -> None:
+        """An exchange has ended, and its connection is idle or closed."""
+        self._busy -= 1
+        self._places.release()
+        if self._busy:
+            return
+        if self._retired:
+            self._behind(self._close_all())
+        else:
+            loop = asyncio.get_running_loop()
+            self._rest = loop.call_later(self._keep, lambda: self._behind(self._close_all()))
+
+    async def _give_up(self, asking: asyncio.Future[httpx.Response], content: _Content) -> None:
+        """Ends a request that nobody waits for, as soon as httpcore can bear it."""
+        try:
+            begun = asyncio.ensure_future(content.begun.wait())
+            try:
+                await asyncio.wait((asking, begun), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                begun.cancel()
+                asking.cancel()
+            (answer,) = await asyncio.gather(asking, return_exceptions=True)
+            if isinstance(answer, httpx.Response):
+                await _close(answer)
+        finally:
+            self._leave()
+
+    async def _close_all(self) -> None:
+        """What is wanted later opens another."""
+        transports, self._transports = self._transports, {}
+        for transport in transports.values():
+            await transport.aclose()
+
+    def _transport(self, keep: bool) -> httpx.AsyncBaseTransport:
+        transport = self._transports.get(keep)
+        if transport is None:
+            transport = self._transports[keep] = self._open(keep)
+        return transport
 
     def _part(self, response: httpx.Response) -> asyncio.Task[None]:
         """Closes a response in a task of its own: the scope that wants it closed may be cancelled."""
-        closing = self._behind(_close(response))
-        self._over()
-        return closing
+        return self._behind(self._parting(response))
 
-    def _over(self) -> None:
-        """An exchange has ended."""
-        self._busy -= 1
-        if self._retired and not self._busy:
-            self._behind(self._close_all())
+    async def _parting(self, response: httpx.Response) -> None:
+        try:
+            await _close(response)
+        finally:
+            self._leave()
 
     def _behind(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         closing = asyncio.ensure_future(work)
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         return closing
+
+
+class _Content(httpx.AsyncByteStream):
+    """A request's body, which says when httpcore begins to send it: it is connected then."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.begun = asyncio.Event()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.begun.set()
+        yield self._body
 
 
 class StockExchange:
@@ -325,16 +247,18 @@ async def _close(response: httpx.Response) -> None:
         await cast(httpx.AsyncByteStream, response.stream).aclose()
 
 
-def open_stock(provider: Provider) -> StockWire:
+def open_stock(provider: Provider, keep_alive: float = KEEP_ALIVE) -> StockWire:
     """httpx's way to a provider. Raises ValueError for an impossible URL."""
     try:
         url = httpx.URL(provider.base_url)
     except httpx.InvalidURL as error:
         raise ValueError(f"providers.{provider.name}.base_url: {error}") from None
-    return StockWire(url, _stock(provider, url))
+    return StockWire(url, _stock(provider, url, keep_alive), provider.max_connections, keep_alive)
 
 
-def _stock(provider: Provider, url: httpx.URL) -> Callable[[bool], httpx.AsyncBaseTransport]:
+def _stock(
+    provider: Provider, url: httpx.URL, keep_alive: float
+) -> Callable[[bool], httpx.AsyncBaseTransport]:
     """How to open httpx's transport for a provider: its proxy is the environment's, HTTP/2 if it can."""
     proxies = {} if proxy_bypass(url.host) else getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
@@ -349,7 +273,7 @@ def _stock(provider: Provider, url: httpx.URL) -> Callable[[bool], httpx.AsyncBa
             limits=httpx.Limits(
                 max_connections=limit,
                 max_keepalive_connections=limit if keep else 0,
-                keepalive_expiry=KEEP_ALIVE,
+                keepalive_expiry=keep_alive,
             ),
         )
 

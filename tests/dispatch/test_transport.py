@@ -18,9 +18,10 @@ import httpx
 import pytest
 import trustme
 
+from proxy.dispatch.httpx_transport import EXCEPTIONS, BodyStream, HTTP1Transport
 from proxy.dispatch.pool import Counts
 from proxy.dispatch.reply import Fields
-from proxy.dispatch.stock import EXCEPTIONS, BodyStream, HTTP1Transport
+from proxy.dispatch.stock import open_stock
 from proxy.dispatch.tls import tls_context
 from proxy.dispatch.transport import open_upstream
 from proxy.dispatch.trouble import FAILURES, Http1Error, Trouble
@@ -314,7 +315,20 @@ async def test_a_reply_that_is_aborted_closes_its_connection(transport: str) -> 
         reply.abort()
         reply.abort()
         reply.abort()
-        assert upstream.connections == Counts(0, 0, 0)
+        await until(lambda: upstream.connections == Counts(0, 0, 0))
+
+
+@both
+async def test_given_up_at_any_step_it_costs_no_place(transport: str) -> None:
+    async with peer(answering(OK)) as it, upstream_to(it, transport, max_connections=2) as upstream:
+        for steps in range(60):
+            asking = [asyncio.ensure_future(ask(upstream, fresh=not steps % 3)) for _ in range(4)]
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            for task in asking:
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+        assert await asyncio.gather(ask(upstream), ask(upstream)) == [(200, b"hello")] * 2
 
 
 @both
@@ -388,6 +402,24 @@ async def test_everything_that_has_come_is_one_chunk() -> None:
         reply = await upstream.send(ASK, PATIENT)
         await until(lambda: upstream.connections.idle == 1)
         assert [await reply.take(), await reply.take()] == [b"hello", b""]
+
+
+async def test_stock_closes_what_has_been_idle_and_opens_another() -> None:
+    closed = asyncio.Event()
+
+    async def watched(line: Line) -> None:
+        await answering(OK)(line)
+        closed.set()
+
+    async with peer(watched) as it:
+        wire = open_stock(Provider("test", "openai", f"{it.base}/v1"), keep_alive=0.05)
+        upstream = Upstream(wire, b"/v1", b"")
+        assert await ask(upstream) == await ask(upstream) == (200, b"hello")
+        assert it.accepted == 1 and not closed.is_set()
+        async with asyncio.timeout(5):
+            await closed.wait()
+        assert await ask(upstream) == (200, b"hello") and it.accepted == 2
+        await upstream.aclose()
 
 
 async def test_connections_are_counted() -> None:
