@@ -48,6 +48,11 @@ bench: .venv/.dev  ## CPU, latency and memory beside the raw floor and, when ins
 prometheus:  ## install Debian's prometheus and promtool; without them the tests of deploy/ skip, and say so
 	-@command -v promtool >/dev/null || { apt-get update -qq && apt-get install --yes -qq --no-install-recommends prometheus >/dev/null; }
 
+collector:  ## build OpenTelemetry's collector (needs Go); without it the tests that send to it skip, and say so
+	@mkdir -p .cache/otelcol
+	GOBIN=$(CURDIR)/.cache/otelcol go install go.opentelemetry.io/collector/cmd/builder@v0.165.0
+	cd .cache/otelcol && ./builder --config $(CURDIR)/tests/e2e/collector.yml
+
 bench-peers:  ## install the peers that `make bench` compares with
 	$(PYTHON) -m venv .cache/peers
 	.cache/peers/bin/pip install --quiet 'litellm[proxy]'
@@ -90,4 +95,4 @@ clean:  ## remove what the other targets made
 	  npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix $@ $(AIMOCK); \
 	fi
 
-.PHONY: help run test check lint format sixteen sixteen-full hostile hostile-upstreams overload soak bench bench-peers prometheus wheel lock clean train
+.PHONY: help run test check lint format sixteen sixteen-full hostile hostile-upstreams overload soak bench bench-peers prometheus collector wheel lock clean train

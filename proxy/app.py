@@ -51,6 +51,7 @@ from proxy.telemetry.board import Board
 from proxy.telemetry.calls import Recorder, Sink
 from proxy.telemetry.logs import CallLog
 from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.otlp import open_exports
 from proxy.telemetry.scrape import Scrape
 from proxy.telemetry.traces import open_traces
 from proxy.types import SIMULATED, Model, Provider
@@ -84,13 +85,14 @@ class Engine:
             self._counted(),
         )
         self.traces = open_traces(settings.trace, random)
+        self.exports = open_exports(settings.metric, settings.trace.service_name, time.time)
         self.metrics.loaded(settings.epoch, time.time())
         self.call_log = CallLog(settings.log)
         self.baseline = Baseline(settings.baseline, cost)
         # The baseline goes first: it completes the records for those behind it.
         sinks: list[Sink] = [self.baseline, self.call_log, self.metrics, *self.traces]
         self.recorder = Recorder(settings.records, sinks)
-        self.scrape = Scrape(self.metrics, self.recorder.flush, board)
+        self.scrape = Scrape(self.metrics, self.recorder.flush, board, self.exports)
         self._retired: list[Upstream] = []
         house = self._house(settings, _router(settings, self))
         self.gateway = Gateway(house, self.recorder.emit, self.alarms, self.clock, time.time)
@@ -102,6 +104,7 @@ class Engine:
             "llm_batches_lost_total": lambda: self.recorder.failures,
             "llm_log_lines_lost_total": logs.lost_lines,
             "llm_spans_lost_total": lambda: sum(sink.lost for sink in self.traces),
+            "llm_metric_exports_lost_total": lambda: sum(export.lost for export in self.exports),
             "llm_queue_refused_total": lambda: admission.refused,
             "llm_queue_in_flight": lambda: admission.in_flight,
             "llm_queue_waiting": lambda: admission.waiting,
@@ -175,6 +178,8 @@ class Engine:
         logs.configure(settings.log, self._log_level)
         for sink in self.traces:
             sink.adopt(settings.trace)
+        for export in self.exports:
+            export.adopt(settings.metric)
         self._let_in(settings)
         self.gateway.house = self._house(settings, router)
         self._retired = [way for way in (*self._retired, *left) if way.retire()]

@@ -41,7 +41,7 @@ ONLY_IN = {
     "httpx": ("proxy.dispatch.stock", "proxy.dispatch.httpx_transport"),
     "litestar": ("proxy.server.*", "proxy.app"),
     "uvicorn": ("proxy.server.*", "proxy.launch"),
-    "opentelemetry": ("proxy.telemetry.traces",),
+    "opentelemetry": ("proxy.telemetry.traces", "proxy.telemetry.otlp"),
     "yaml": ("proxy.settings.*",),
     "os": ("proxy.settings.*", "proxy.__main__", "proxy.commands.*", "proxy.server.serving"),
     "httptools": ("proxy.dispatch.*", "proxy.server.protocol", "proxy.server.framing"),

@@ -35,7 +35,7 @@ from proxy.settings.document import parse
 from proxy.settings.entries import RegistryFile
 from proxy.settings.ranges import RANGES
 from proxy.settings.reader import Reader
-from proxy.telemetry.policy import LogPolicy, RecordPolicy, TracePolicy
+from proxy.telemetry.policy import LogPolicy, MetricPolicy, RecordPolicy, TracePolicy
 from proxy.types import SIMULATED, Model, Price, Provider, Timeouts
 
 __all__ = ["FILES", "Settings", "default_directory", "load"]
@@ -75,6 +75,7 @@ class Settings(Struct, frozen=True):
     log: LogPolicy
     records: RecordPolicy
     trace: TracePolicy
+    metric: MetricPolicy
     baseline: Price | None
     """What answers are compared with, to know what routing saved."""
     epoch: str
@@ -202,6 +203,7 @@ def _settings(
         log=file.telemetry.log,
         records=file.telemetry.records,
         trace=file.telemetry.trace,
+        metric=file.telemetry.metrics,
         baseline=baseline,
         epoch=_epoch(models, lexicon, policy, file.retries),
     )

@@ -49,6 +49,7 @@ SECTIONS: tuple[tuple[str, str, Get], ...] = (
     (PROXY, "telemetry.log", lambda s: s.log),
     (PROXY, "telemetry.records", lambda s: s.records),
     (PROXY, "telemetry.trace", lambda s: s.trace),
+    (PROXY, "telemetry.metrics", lambda s: s.metric),
     (ROUTING, "", lambda s: s.routing),
     (INTENTS, "intents", lambda s: s.intents.intents),
     (INTENTS, "", lambda s: replace(s.intents, intents={})),
@@ -62,6 +63,9 @@ NEEDS_RESTART = (
     "telemetry.trace.protocol",
     "telemetry.trace.headers",
     "telemetry.trace.service_name",
+    "telemetry.metrics.endpoint",
+    "telemetry.metrics.protocol",
+    "telemetry.metrics.headers",
 )
 """Paths of proxy.yml, with all below them, that are looked at once, at start."""
 
@@ -83,7 +87,9 @@ def changes(old: Settings, new: Settings) -> Changes:
 def in_place(old: Settings, new: Settings) -> Settings:
     """`new`, but for what needs a restart, which is as in `old`."""
     trace = replace(old.trace, ratio=new.trace.ratio)
-    return replace(new, server=old.server, log=replace(new.log, file=old.log.file), trace=trace)
+    metric = replace(old.metric, interval=new.metric.interval)
+    log = replace(new.log, file=old.log.file)
+    return replace(new, server=old.server, log=log, trace=trace, metric=metric)
 
 
 def _other(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:

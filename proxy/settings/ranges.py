@@ -10,7 +10,7 @@ from proxy.routing.policy import CachePolicy, Condition, JudgePolicy, StickyPoli
 from proxy.server.policy import LimitPolicy, ReloadPolicy, ServerPolicy
 from proxy.settings.entries import ModelEntry, ProviderEntry, TimeoutsEntry
 from proxy.settings.reader import Range, Ranges
-from proxy.telemetry.policy import RecordPolicy, TracePolicy
+from proxy.telemetry.policy import MetricPolicy, RecordPolicy, TracePolicy
 from proxy.types import Priors
 
 _SHARE = Range(0, 1)
@@ -71,6 +71,7 @@ RANGES: Ranges = {
     (RetryPolicy, "budget_window"): _POSITIVE,
     (StatsPolicy, "half_life"): _POSITIVE,
     (RecordPolicy, "interval"): _POSITIVE,
+    (MetricPolicy, "interval"): _POSITIVE,
     (RecordPolicy, "batch"): _COUNT,
     (RecordPolicy, "limit"): _COUNT,
     (TracePolicy, "ratio"): _SHARE,

@@ -14,7 +14,7 @@ from proxy.settings.entries import TimeoutsEntry
 from proxy.settings.reader import Reader, did_you_mean, shown
 from proxy.settings.reference import Reference, unset
 from proxy.settings.registry_checks import NAME, NAME_RULE, TOKEN, TOKEN_RULE, check_timeouts, wrong_url
-from proxy.telemetry.policy import LogPolicy, RecordPolicy, TracePolicy
+from proxy.telemetry.policy import LogPolicy, MetricPolicy, RecordPolicy, TracePolicy
 from proxy.types import Price, Timeouts
 
 
@@ -31,6 +31,7 @@ class TelemetryEntry(Struct, frozen=True):
     log: LogPolicy = LogPolicy()
     records: RecordPolicy = RecordPolicy()
     trace: TracePolicy = TracePolicy()
+    metrics: MetricPolicy = MetricPolicy()
     baseline: str | None = None
 
 
@@ -67,7 +68,7 @@ def assemble(document: Any, reader: Reader) -> Service:
     _check_order(file.breaker.open_for, file.breaker.open_cap, "breaker.open_for", "open_cap", reader)
     _check_order(file.retries.base_delay, file.retries.max_delay, "retries.base_delay", "max_delay", reader)
     _check_origins(file.cors_origins, reader)
-    _check_trace(file.telemetry.trace, reader)
+    _check_collectors(file.telemetry, reader)
     access = AccessPolicy(
         keys=_keys(file.keys, reader),
         admin_key=_admin_key(file.admin_key, reader),
@@ -142,10 +143,11 @@ def _check_origins(origins: tuple[str, ...], reader: Reader) -> None:
             )
 
 
-def _check_trace(trace: TracePolicy, reader: Reader) -> None:
-    wrong = wrong_url(trace.endpoint) if trace.endpoint else ""
-    if wrong:
-        reader.problem("telemetry.trace.endpoint", wrong)
+def _check_collectors(telemetry: TelemetryEntry, reader: Reader) -> None:
+    for name, endpoint in (("trace", telemetry.trace.endpoint), ("metrics", telemetry.metrics.endpoint)):
+        wrong = wrong_url(endpoint) if endpoint else ""
+        if wrong:
+            reader.problem(f"telemetry.{name}.endpoint", wrong)
 
 
 _ORIGIN = re.compile(r"https?://[^/?#\s@]+")

@@ -1,4 +1,4 @@
-"""What an operator sets in `config/proxy.yml` about logs and traces: frozen values, no logic."""
+"""What an operator sets in `config/proxy.yml` about logs, metrics and traces: frozen values, no logic."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class RecordPolicy(Struct, frozen=True):
     """Records waiting at most; newer ones are dropped and counted."""
 
 
-class TraceProtocol(StrEnum):
-    """How spans travel to the collector (OTLP)."""
+class OtlpProtocol(StrEnum):
+    """How spans and metrics travel to the collector (OTLP)."""
 
     GRPC = "grpc"
     HTTP = "http"
@@ -50,7 +50,7 @@ class TracePolicy(Struct, frozen=True):
 
     endpoint: str | None = None
     """`http://collector:4317` for grpc; for http the whole URL, `http://collector:4318/v1/traces`."""
-    protocol: TraceProtocol = TraceProtocol.HTTP
+    protocol: OtlpProtocol = OtlpProtocol.HTTP
     ratio: float = 0.01
     """The share (0..1) of good calls that is traced; calls that failed always are."""
     headers: dict[str, str] = {}
@@ -59,3 +59,18 @@ class TracePolicy(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"TracePolicy(endpoint={self.endpoint!r}, protocol={self.protocol!r}, ratio={self.ratio!r})"
+
+
+class MetricPolicy(Struct, frozen=True):
+    """Where metrics go besides /metrics. Without an endpoint nowhere, and nothing is imported."""
+
+    endpoint: str | None = None
+    """As of traces; for http it ends in `/v1/metrics`."""
+    protocol: OtlpProtocol = OtlpProtocol.HTTP
+    interval: float = 30.0
+    """Seconds between two exports."""
+    headers: dict[str, str] = {}
+    """Sent with every export. May hold secrets: never repr'd."""
+
+    def __repr__(self) -> str:
+        return f"MetricPolicy({self.endpoint!r}, {self.protocol!r}, interval={self.interval!r})"

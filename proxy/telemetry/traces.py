@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from proxy.record import Attempt, CallRecord
-from proxy.telemetry.policy import TracePolicy, TraceProtocol
+from proxy.telemetry.policy import OtlpProtocol, TracePolicy
 from proxy.types import Usage
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ def _nanoseconds(seconds: float) -> int:
 
 def _exporter(policy: TracePolicy, endpoint: str) -> SpanExporter:
     headers = policy.headers or None
-    if policy.protocol is TraceProtocol.GRPC:
+    if policy.protocol is OtlpProtocol.GRPC:
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as Grpc
 
         insecure = not endpoint.startswith("https:")

@@ -6,14 +6,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from concurrent import futures
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import cycle
 from typing import Any
 
-import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -29,8 +24,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from proxy.record import Attempt, CallRecord
-from proxy.telemetry.policy import TracePolicy, TraceProtocol
+from proxy.telemetry.policy import OtlpProtocol, TracePolicy
 from proxy.telemetry.traces import QUEUE, SpanSink, open_traces
+from tests.telemetry.collector import grpc_collector, http_collector, refusing
 
 
 def spans(
@@ -169,69 +165,17 @@ def test_without_an_endpoint_there_is_no_sink_and_nothing_is_imported() -> None:
 # --- over the wire -------------------------------------------------------------------------------
 
 
-class Collector:
-    """Keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[str, dict[str, str], ExportTraceServiceRequest]] = []
-
-    def take(self, path: str, headers: dict[str, str], request: ExportTraceServiceRequest) -> None:
-        self.requests.append((path, headers, request))
-
-    def names(self) -> list[str]:
-        return [
-            span.name
-            for _, _, request in self.requests
-            for resource in request.resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
+Took = list[tuple[str, dict[str, str], ExportTraceServiceRequest]]
 
 
-@pytest.fixture
-def http_collector() -> Iterator[tuple[Collector, str]]:
-    collector = Collector()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            collector.take(self.path, headers, ExportTraceServiceRequest.FromString(body))
-            self.send_response(200)
-            self.send_header("content-type", "application/x-protobuf")
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield collector, f"http://127.0.0.1:{server.server_port}/v1/traces"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture
-def grpc_collector() -> Iterator[tuple[Collector, str]]:
-    collector = Collector()
-
-    class Service(TraceServiceServicer):
-        def Export(  # noqa: N802
-            self, request: ExportTraceServiceRequest, context: grpc.ServicerContext
-        ) -> ExportTraceServiceResponse:
-            headers = {str(key): str(value) for key, value in context.invocation_metadata()}
-            collector.take("", headers, request)
-            return ExportTraceServiceResponse()
-
-    server = grpc.server(futures.ThreadPoolExecutor(1))
-    add_TraceServiceServicer_to_server(Service(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield collector, f"http://127.0.0.1:{port}"
-    server.stop(None).wait(5)
+def names(took: Took) -> list[str]:
+    return sorted(
+        span.name
+        for _, _, request in took
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    )
 
 
 def export(policy: TracePolicy, record: CallRecord) -> None:
@@ -240,52 +184,29 @@ def export(policy: TracePolicy, record: CallRecord) -> None:
     sink.close()
 
 
-def test_spans_arrive_over_http(http_collector: tuple[Collector, str], make: Any) -> None:
-    collector, url = http_collector
-    export(TracePolicy(endpoint=url, ratio=1.0, headers={"x-team": "llm"}), make())
-    assert sorted(collector.names()) == ["chat auto", "chat groq/llama", "chat or/sonnet", "route"]
-    path, headers, request = collector.requests[0]
+def test_spans_arrive_over_http(make: Any) -> None:
+    with http_collector(ExportTraceServiceRequest.FromString) as (took, url):
+        export(TracePolicy(endpoint=f"{url}/v1/traces", ratio=1.0, headers={"x-team": "llm"}), make())
+    assert names(took) == ["chat auto", "chat groq/llama", "chat or/sonnet", "route"]
+    path, headers, request = took[0]
     assert (path, headers["x-team"]) == ("/v1/traces", "llm")
     resource = {a.key: a.value.string_value for a in request.resource_spans[0].resource.attributes}
     assert resource["service.name"] == "kuro-proxy"
 
 
-def test_spans_arrive_over_grpc(grpc_collector: tuple[Collector, str], make: Any) -> None:
-    collector, url = grpc_collector
-    policy = TracePolicy(endpoint=url, protocol=TraceProtocol.GRPC, ratio=1.0, headers={"x-team": "llm"})
-    export(policy, make())
-    assert sorted(collector.names()) == ["chat auto", "chat groq/llama", "chat or/sonnet", "route"]
-    assert collector.requests[0][1]["x-team"] == "llm"
-
-
-@contextmanager
-def refusing(gate: threading.Event) -> Iterator[str]:
-    """A collector that takes nothing, and says so when the gate is open."""
-
-    class Refusing(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            gate.wait(10)
-            self.send_error(400)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1/traces"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def test_spans_arrive_over_grpc(make: Any) -> None:
+    answer = ExportTraceServiceResponse()
+    with grpc_collector(add_TraceServiceServicer_to_server, TraceServiceServicer, answer) as (took, url):
+        policy = TracePolicy(endpoint=url, protocol=OtlpProtocol.GRPC, ratio=1.0, headers={"x-team": "llm"})
+        export(policy, make())
+    assert names(took) == ["chat auto", "chat groq/llama", "chat or/sonnet", "route"]
+    assert took[0][1]["x-team"] == "llm"
 
 
 def test_spans_that_are_refused_or_find_the_queue_full_are_counted(make: Any) -> None:
     gate = threading.Event()
     with refusing(gate) as url:
-        (sink,) = open_traces(TracePolicy(endpoint=url, ratio=1.0), lambda: 0.0)
+        (sink,) = open_traces(TracePolicy(endpoint=f"{url}/v1/traces", ratio=1.0), lambda: 0.0)
         began = time.monotonic()
         sink.write([make()] * 2000)
         assert time.monotonic() - began < 2
