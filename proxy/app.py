@@ -31,6 +31,7 @@ from proxy.dispatch.transport import open_upstream
 from proxy.gateway import Gateway, House
 from proxy.providers import CODECS
 from proxy.reload import Ask, Asked, Verdict, shown
+from proxy.routing.adapt import Adapt, Shift, Signal
 from proxy.routing.classify import Classifier
 from proxy.routing.explain import decide
 from proxy.routing.features import prompt_tokens
@@ -73,6 +74,7 @@ class Engine:
         self.admission = Admission(settings.limits, self.clock)
         self.breakers = Breakers(settings.breaker, self.clock, random, self._moved)
         self.stats = Stats(settings.stats, self.clock)
+        self.adapt = Adapt(settings.routing.adapt, self.clock, _tell_shift)
         self.budget = retry_budget(settings.retries, self.clock)
         self.hedges = Hedges(settings.hedging, self.stats.p95, self.clock)
         self.alarms = Alarms(self.clock)
@@ -168,6 +170,7 @@ class Engine:
             self.hedges = Hedges(settings.hedging, self.stats.p95, self.clock)
         self.breakers.retain(ids, settings.breaker)
         self.stats.retain(ids, settings.stats)
+        self.adapt.retain(ids, settings.routing.adapt)
         renew_memory(self.memory, settings.routing, ids)
         self.admission.adopt(settings.limits)
         adopt_limits(settings.limits)
@@ -208,7 +211,7 @@ class Engine:
             models={model.id: model for model in settings.models},
             alarms=self.alarms,
             breakers=self.breakers,
-            observe=self.stats.observe,
+            observe=self._observe if settings.routing.adapt.enabled else self.stats.observe,
             policy=settings.retries,
             budget=self.budget,
             hedges=self.hedges,
@@ -219,6 +222,12 @@ class Engine:
             content_filter_fallback=settings.routing.content_filter_fallback,
             splices=settings.routing.stream_recovery is StreamRecovery.SPLICE,
         )
+
+    def _observe(
+        self, model: str, ok: bool, ttft: float | None, speed: float | None, streamed: bool = True
+    ) -> None:
+        self.stats.observe(model, ok, ttft, speed, streamed)
+        self.adapt.attempted(model, ok, ttft, speed)
 
     def _lane(self, settings: Settings, model: Model) -> Lane:
         provider = settings.providers[model.provider]
@@ -281,6 +290,8 @@ def _router(settings: Settings, engine: Engine | None) -> Router:
         engine.breakers.shut if engine else lambda _: frozenset(),
         engine.stats.view if engine else lambda _: None,
         {name: spec.needs for name, spec in lexicon.intents.items()},
+        engine.adapt.standing if engine else dict,
+        random,
     )
 
 
@@ -292,3 +303,11 @@ def _tell_transition(model: str, old: object, new: object, reason: str) -> None:
     logger.warning(
         "circuit of %s: %s -> %s (%s)", model, old, new, reason, extra={"event": "circuit", "model": model}
     )
+
+
+def _tell_shift(model: str, signal: Signal, before: float, shift: Shift) -> None:
+    logger.warning(
+        "%s of %s: moved by %+.2f instead of %+.2f (lately %.2f in %.0f, usually %.2f)",
+        signal, model, shift.by, before, shift.lately, shift.evidence, shift.usually,
+        extra={"event": "adapt", "model": model},
+    )  # fmt: skip

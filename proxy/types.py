@@ -197,6 +197,8 @@ class RoutePlan(Struct, frozen=True):
     profile: str = "balanced"
     ranking: dict[str, float] = {}
     """Model -> total, best first; empty when nothing was scored."""
+    exploring: bool = False
+    """It was ranked as if lasting evidence had moved nothing, to see whether that still holds."""
     scores: tuple[Scored, ...] = ()
     """The ranking with every term by name; only in a traced plan, like `filtered` and `rungs`."""
     filtered: tuple[tuple[str, str], ...] = ()

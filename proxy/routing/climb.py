@@ -31,8 +31,15 @@ _EVEN = Weights()
 class Sight:
     """How the models stand as observations were last looked at, and the scorers that rest on it."""
 
-    def __init__(self, standing: scoring.Standing, profiles: Mapping[str, Weights]) -> None:
+    def __init__(
+        self,
+        standing: scoring.Standing,
+        profiles: Mapping[str, Weights],
+        unmoved: scoring.Standing | None = None,
+    ) -> None:
+        """`unmoved`: the standing without what lasting evidence has moved, where it has moved any."""
         self.standing = standing
+        self.unmoved = Sight(unmoved, profiles) if unmoved is not None else None
         self._profiles = profiles
         self._scorers: dict[tuple[Pool, str], scoring.Scorer] = {}
 
@@ -77,7 +84,7 @@ class Climb:
     """What is known of one request, each part worked out when it is first needed."""
 
     __slots__ = ("_features", "_pool", "_read", "_shut", "choice", "firm", "ground", "headers", "judging",
-                 "key", "known", "profile", "question", "ranking", "session")  # fmt: skip
+                 "key", "known", "profile", "question", "ranking", "session", "sight")  # fmt: skip
 
     def __init__(
         self,
@@ -101,6 +108,8 @@ class Climb:
         self.ranking: scoring.Ranking | None = None
         self.question: judge.Question | None = None
         """Set when the judge has to be asked before the climb can go on."""
+        self.sight: Sight | None = None
+        """Who ranks, if not what the ground sees now."""
         self.firm = True
         """No rung passed because of a circuit: the same request will be decided alike."""
         self._read = read
@@ -143,7 +152,8 @@ class Climb:
     def ranked(self) -> scoring.Ranking:
         """The pool by total, best first; those with a shut circuit in their places, too."""
         if self.ranking is None:
-            scorer = self.ground.sight().scorer(self.pool, self.profile)
+            sight = self.sight or self.ground.sight()
+            scorer = sight.scorer(self.pool, self.profile)
             self.ranking = scorer.rank(self.features, self.classification)
         return self.ranking
 

@@ -44,6 +44,7 @@ def described(plan: RoutePlan) -> dict[str, Any]:
             }
             for scored in plan.scores
         },
+        "exploring": plan.exploring,
         "filtered": dict(plan.filtered),
         "evidence": list(seen.evidence) if seen else [],
         "features": {

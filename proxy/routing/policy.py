@@ -100,6 +100,22 @@ class JudgePolicy(Struct, frozen=True):
     cache_size: int = 10_000
 
 
+class AdaptPolicy(Struct, frozen=True):
+    """Whether lasting evidence moves the scoring's inputs, how far, and how sure it must be."""
+
+    enabled: bool = False
+    half_life: float = 600.0
+    """Seconds after which an observation counts half."""
+    bound: float = 0.3
+    """A term, 0..1, is moved so far at most."""
+    gain: float = 1.0
+    """How much of what was surely seen is taken on."""
+    doubt: float = 1e-6
+    """The chance (0..1) at each sight that noise alone would have got as far."""
+    explore: float = 0.02
+    """Share (0..1) of the decisions that go to a model which a shift has put behind another."""
+
+
 class StreamRecovery(StrEnum):
     """What follows when a stream breaks after the commit point."""
 
@@ -121,6 +137,7 @@ class RoutingPolicy(Struct, frozen=True):
     cache: CachePolicy = CachePolicy()
     sticky: StickyPolicy = StickyPolicy()
     judge: JudgePolicy = JudgePolicy()
+    adapt: AdaptPolicy = AdaptPolicy()
     named_models_use_ranking: bool = False
     """A model asked for by name falls back along the ranking, too, not only along its own list."""
     content_filter_fallback: bool = False

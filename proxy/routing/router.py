@@ -70,10 +70,13 @@ class Router:
         shut: Callable[[frozenset[str]], frozenset[str]],
         view: scoring.View,
         intent_needs: Mapping[str, Iterable[Need]] | None = None,
+        moved: Callable[[], scoring.Standing] = dict,
+        chance: Callable[[], float] = lambda: 1.0,
     ) -> None:
         """`intents` are (name, description); `intent_needs` what a model must support to count as able.
 
-        `shut` says of some models which of them may not be asked now.
+        `shut` says of some models which of them may not be asked now; `moved` how far lasting evidence has
+        moved which. `chance` is 0..1 at random: below `adapt.explore` a decision looks past that.
         """
         ready = {model.id: model for model in models}
         candidates = scoring.candidates(ready.values(), intent_needs)
@@ -85,14 +88,14 @@ class Router:
             intents=tuple(intents),
             classify=classify,
             shut=shut,
-            sight=Glance(
-                lambda: Sight(scoring.standing(candidates, view), policy.profiles), GLANCE, memory.clock
-            ),
+            sight=Glance(partial(_look, candidates, policy, view, moved), GLANCE, memory.clock),
             memory=memory,
             rules=rules.prepare(policy.rules),
             headers=rules.headers(policy.rules),
             epoch=next(_epochs),
         )
+        self._chance = chance
+        self._explores = policy.adapt.enabled and policy.adapt.explore > 0.0
         self._remembers = Step.CACHE in policy.ladder and policy.cache.size > 0
         idle = {Step.RULES: not policy.rules, Step.JUDGE: not policy.judge.enabled}
         self._ladder = tuple(step for step in policy.ladder if not idle.get(step))
@@ -120,6 +123,8 @@ class Router:
             return explicit(request, traced)
         key = self._key(request, headers, profile) if self._remembers else b""
         climb = Climb(self.ground, partial(extract, request), key, headers, profile, session, judging)
+        if self._explores:
+            self._explore(climb)
         if traced:
             return self._traced(climb, request)
         for step in self._ladder:
@@ -128,6 +133,11 @@ class Router:
                 if climb.question is not None:
                     return climb.question
         return self._planned(climb)
+
+    def _explore(self, climb: Climb) -> None:
+        unmoved = self.ground.sight().unmoved
+        if unmoved is not None and self._chance() < self.ground.policy.adapt.explore:
+            climb.key, climb.sight = b"", unmoved
 
     def judged(self, question: judge.Question, verdict: judge.Verdict) -> None:
         """Keeps the judge's verdict for the plan that waits for it, and for the same ask later."""
@@ -142,7 +152,7 @@ class Router:
         """The same router with a memory of its own that keeps nothing: to explain decisions."""
         other = copy(self)
         other.ground = replace(self.ground, memory=_forgetful(self.ground.memory.clock))
-        other._remembers = False
+        other._remembers = other._explores = False
         return other
 
     def names(self) -> Iterable[str]:
@@ -168,6 +178,7 @@ class Router:
             classification=climb.classification,
             profile=climb.profile,
             ranking=ranking,
+            exploring=climb.sight is not None,
         )
 
     def _traced(self, climb: Climb, request: ChatRequest) -> RoutePlan | judge.Question:
@@ -222,6 +233,17 @@ class Router:
         return model
 
 
+def _look(
+    candidates: Sequence[scoring.Candidate],
+    policy: RoutingPolicy,
+    view: scoring.View,
+    moved: Callable[[], scoring.Standing],
+) -> Sight:
+    shifts = moved()
+    standing = scoring.standing(candidates, view, shifts)
+    return Sight(standing, policy.profiles, scoring.standing(candidates, view) if shifts else None)
+
+
 def _timed(step: Step, climb: Climb) -> Rung:
     clock = climb.ground.memory.clock
     began = clock()
@@ -231,7 +253,7 @@ def _timed(step: Step, climb: Climb) -> Rung:
 
 
 def _scores(climb: Climb) -> tuple[Scored, ...]:
-    sight = climb.ground.sight()
+    sight = climb.sight or climb.ground.sight()
     weights = sight.weights(climb.profile)
     return scoring.explain(
         climb.pool.candidates, climb.features, climb.classification, weights, sight.standing

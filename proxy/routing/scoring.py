@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from statistics import median
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -62,8 +62,17 @@ class Observed(Protocol):
 View = Callable[[str], Observed | None]
 """Registry id -> what was observed, or None."""
 
-Standing = Mapping[str, tuple[float, float]]
-"""Registry id -> its latency and success terms, which depend on no request."""
+
+class Stand(NamedTuple):
+    """A model's terms that depend on no request, 0..1 each; or what each of them is moved by."""
+
+    latency: float
+    success: float
+    quality: float
+
+
+Standing = Mapping[str, Stand]
+"""Registry id -> how it stands."""
 
 Ranking = dict[str, float]
 """Registry id -> total, best first."""
@@ -113,9 +122,19 @@ def candidates(
     )
 
 
-def standing(pool: Iterable[Candidate], view: View) -> Standing:
-    """Latency and success of every candidate, each the nearer to what was observed the more was observed."""
-    return {candidate.id: _seen(candidate, view(candidate.id)) for candidate in pool}
+def standing(pool: Iterable[Candidate], view: View, moved: Standing | None = None) -> Standing:
+    """How every candidate stands: the nearer to what was observed the more was observed; then `moved`."""
+    shifts = moved or {}
+    return {
+        candidate.id: _moved(_seen(candidate, view(candidate.id)), shifts.get(candidate.id))
+        for candidate in pool
+    }
+
+
+def swiftness(ttft: float, speed: float | None) -> float:
+    """The latency term of an answer that began after `ttft` seconds, at `speed` tokens a second."""
+    writing = TYPICAL_COMPLETION / speed if speed else 0.0
+    return PATIENCE / (PATIENCE + ttft + writing)
 
 
 class Scorer:
@@ -126,7 +145,7 @@ class Scorer:
         self._pool = pool
         self._capability = weights.capability
         self._ids = [candidate.id for candidate in pool]
-        self._fixed = [_fixed(candidate, weights, *standing[candidate.id]) for candidate in pool]
+        self._fixed = [_fixed(candidate, weights, standing[candidate.id]) for candidate in pool]
         self._fitness: dict[str, list[float]] = {}
 
     def rank(self, features: Features, classification: Classification) -> Ranking:
@@ -187,9 +206,7 @@ def _fitness(model: Model, intent_needs: Mapping[str, Iterable[Need]]) -> dict[s
     return {**model.capabilities, **lacking}
 
 
-def _fixed(
-    candidate: Candidate, weights: Weights, latency: float, success: float
-) -> tuple[float, float, float, float, float]:
+def _fixed(candidate: Candidate, weights: Weights, stand: Stand) -> tuple[float, float, float, float, float]:
     """What no request changes of a total, for one of `difficulty` of which `written` is the answer's share:
 
     quality   weight * (1 - difficulty * lacking)
@@ -197,24 +214,29 @@ def _fixed(
     """
     w = weights
     return (
-        w.quality + w.latency * latency + w.success * success - w.cost,
-        w.quality * (1.0 - candidate.quality),
+        w.quality + w.latency * stand.latency + w.success * stand.success - w.cost,
+        w.quality * (1.0 - stand.quality),
         w.cost * COST_HALF,
         candidate.price_in + COST_HALF,
         candidate.price_out - candidate.price_in,
     )
 
 
-def _seen(candidate: Candidate, observed: Observed | None) -> tuple[float, float]:
+def _seen(candidate: Candidate, observed: Observed | None) -> Stand:
     if observed is None or observed.evidence <= 0.0:
-        return candidate.latency, 1.0
+        return Stand(candidate.latency, 1.0, candidate.quality)
     share = observed.evidence / (observed.evidence + EVIDENCE_HALF)
     success = 1.0 + share * (observed.success - 1.0)
     if observed.ttft is None:
-        return candidate.latency, success
-    writing = TYPICAL_COMPLETION / observed.speed if observed.speed else 0.0
-    latency = PATIENCE / (PATIENCE + observed.ttft + writing)
-    return candidate.latency + share * (latency - candidate.latency), success
+        return Stand(candidate.latency, success, candidate.quality)
+    latency = swiftness(observed.ttft, observed.speed)
+    return Stand(candidate.latency + share * (latency - candidate.latency), success, candidate.quality)
+
+
+def _moved(stand: Stand, by: Stand | None) -> Stand:
+    if by is None:
+        return stand
+    return Stand(*(min(max(term + shift, 0.0), 1.0) for term, shift in zip(stand, by, strict=True)))
 
 
 _TOTAL = itemgetter(1)

@@ -13,9 +13,18 @@ from msgspec.structs import replace
 
 from proxy.errors import ApiError
 from proxy.routing import judge
-from proxy.routing.policy import CachePolicy, Condition, JudgePolicy, RoutingPolicy, Rule, Step, StickyPolicy
+from proxy.routing.policy import (
+    AdaptPolicy,
+    CachePolicy,
+    Condition,
+    JudgePolicy,
+    RoutingPolicy,
+    Rule,
+    Step,
+    StickyPolicy,
+)
 from proxy.routing.router import GLANCE, Router, new_memory
-from proxy.routing.scoring import Observed
+from proxy.routing.scoring import Observed, Stand, Standing
 from proxy.types import ChatRequest, Classification, Features, Model, Need, Price, Priors, RoutePlan
 from proxy.wire.chat import parse
 
@@ -58,6 +67,8 @@ def house(
     difficulty: float = 0.5,
     confidence: float = 1.0,
     view: Callable[[str], Observed | None] = lambda _: None,
+    moved: Callable[[], Standing] = dict,
+    chance: Callable[[], float] = lambda: 1.0,
 ) -> Router:
     def classify(_: Features) -> Classification:
         return Classification((("code", confidence),), difficulty)
@@ -72,6 +83,9 @@ def house(
         new_memory(policy, lambda: next(ticks) * 1e-6),
         closed.intersection,
         view,
+        None,
+        moved,
+        chance,
     )
 
 
@@ -591,3 +605,32 @@ def test_a_judge_that_gave_no_verdict_is_left_out() -> None:
 
 def test_nobody_able_is_refused_before_the_judge_is_asked() -> None:
     assert refused(house(JUDGED, confidence=0.3), ask(logprobs=True)).code == "unsupported_capability"
+
+
+# --- what lasting evidence has moved -------------------------------------------------------------
+
+
+def test_what_was_moved_counts_and_a_share_of_the_decisions_looks_past_it() -> None:
+    policy = RoutingPolicy(adapt=AdaptPolicy(enabled=True, explore=0.2))
+    first = planned(house(policy, difficulty=0.9), ask()).models[0]
+    dice = iter([0.5, 0.1, 0.9])
+    router = house(
+        policy, difficulty=0.9, moved=lambda: {first: Stand(0.0, 0.0, -0.9)}, chance=lambda: next(dice)
+    )
+    moved, exploring, again = (planned(router, ask()) for _ in range(3))
+    assert moved.models[0] != first and not moved.exploring
+    assert exploring.models[0] == first and exploring.exploring
+    assert again.models[0] == moved.models[0] and again.route == "cache"
+
+
+@pytest.mark.parametrize(
+    ("policy", "moved"),
+    [
+        pytest.param(AdaptPolicy(), {"or/large": Stand(0, 0, -0.9)}, id="switched off"),
+        pytest.param(AdaptPolicy(enabled=True, explore=0), {"or/large": Stand(0, 0, -0.9)}, id="no share"),
+        pytest.param(AdaptPolicy(enabled=True, explore=1.0), {}, id="nothing was moved"),
+    ],
+)
+def test_nothing_is_explored_when(policy: AdaptPolicy, moved: Standing) -> None:
+    router = house(RoutingPolicy(adapt=policy), moved=lambda: moved, chance=lambda: 0.0)
+    assert not planned(router, ask()).exploring

@@ -1,0 +1,61 @@
+"""Lasting evidence at work: a model that fails too often for long loses its calls, and the log says why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.kuro import Kuro, model, write_config
+from tests.stub import StubUpstream, fail, ok
+
+PATIENT = {"consecutive_failures": 1000, "failure_ratio": 1.0, "min_results": 1000}
+"""Circuits that stay closed: they would be quicker."""
+
+
+@pytest.fixture
+def adaptive(stub: StubUpstream, tmp_path: Path) -> Iterator[Kuro]:
+    config = write_config(
+        tmp_path,
+        stub.url,
+        [model("first", weights={"quality": 0.6}), model("second", weights={"quality": 0.5})],
+        proxy={
+            "breaker": PATIENT,
+            "retries": {"budget_ratio": 1.0},
+            # What was just observed counts by itself: here it is forgotten before the next call.
+            "stats": {"half_life": 0.0001},
+        },
+        routing={
+            "adapt": {"enabled": True, "explore": 0.0},
+            "sticky": {"size": 0},
+            "cache": {"size": 0},
+            "profiles": {"balanced": {"quality": 1.0, "latency": 0.0, "cost": 0.0, "success": 0.6}},
+        },
+    )
+    with Kuro(config) as proxy:
+        yield proxy
+
+
+def call(proxy: Kuro) -> str:
+    body: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "Hello there"}]}
+    status, headers, answer = proxy.chat(body)
+    assert status == 200, json.dumps(answer)
+    return headers["x-kuro-model"]
+
+
+def test_a_model_that_fails_often_is_put_behind_the_next_and_the_log_says_so(
+    adaptive: Kuro, stub: StubUpstream
+) -> None:
+    stub.script("second", ok("Here."))
+    stub.script("first", ok("Here."))
+    assert {call(adaptive) for _ in range(25)} == {"first"}
+    stub.script("first", fail(500))
+    served = [call(adaptive) for _ in range(40)]
+    assert set(served) == {"second"}
+    asked = stub.hits("first")
+    assert {call(adaptive) for _ in range(5)} == {"second"} and stub.hits("first") == asked
+    (line,) = adaptive.lines(lambda line: line.get("event") == "adapt")[:1]
+    assert line["model"] == "first" and "success of first: moved by -0." in line["message"]
