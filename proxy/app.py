@@ -50,6 +50,8 @@ from proxy.telemetry import logs
 from proxy.telemetry.baseline import Baseline
 from proxy.telemetry.board import Board
 from proxy.telemetry.calls import Recorder, Sink
+from proxy.telemetry.history import History
+from proxy.telemetry.journal import Journal
 from proxy.telemetry.logs import CallLog
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.otlp import open_exports
@@ -91,8 +93,9 @@ class Engine:
         self.metrics.loaded(settings.epoch, time.time())
         self.call_log = CallLog(settings.log)
         self.baseline = Baseline(settings.baseline, cost)
-        # The baseline goes first: it completes the records for those behind it.
-        sinks: list[Sink] = [self.baseline, self.call_log, self.metrics, *self.traces]
+        self.journal = Journal(settings.calls, time.time)
+        # The baseline completes the records for those behind it, the journal takes off what is not for them.
+        sinks: list[Sink] = [self.baseline, self.journal, self.call_log, self.metrics, *self.traces]
         self.recorder = Recorder(settings.records, sinks)
         self.scrape = Scrape(self.metrics, self.recorder.flush, board, self.exports)
         self._retired: list[Upstream] = []
@@ -106,6 +109,7 @@ class Engine:
             "llm_batches_lost_total": lambda: self.recorder.failures,
             "llm_log_lines_lost_total": logs.lost_lines,
             "llm_spans_lost_total": lambda: sum(sink.lost for sink in self.traces),
+            "llm_call_log_lost_total": lambda: self.journal.lost,
             "llm_metric_exports_lost_total": lambda: sum(export.lost for export in self.exports),
             "llm_queue_refused_total": lambda: admission.refused,
             "llm_queue_in_flight": lambda: admission.in_flight,
@@ -178,6 +182,7 @@ class Engine:
         self.baseline.price = settings.baseline
         self.recorder.adopt(settings.records)
         self.call_log.adopt(settings.log)
+        self.journal.adopt(settings.calls)
         logs.configure(settings.log, self._log_level)
         for sink in self.traces:
             sink.adopt(settings.trace)
@@ -203,6 +208,7 @@ class Engine:
             judge=settings.routing.judge,
             judge_intents=tuple(settings.intents.intents),
             deadline=settings.timeouts.total,
+            prompt_chars=settings.calls.prompt_chars if settings.calls.prompts else 0,
         )
 
     def _executor(self, settings: Settings) -> Executor:
@@ -252,6 +258,8 @@ class Engine:
             reset_circuit=self.breakers.reset,
             reload=reload,
             metrics=self.scrape.show,
+            flush=self.recorder.flush,
+            history=History(self.journal, lambda: self.settings.calls.file),
             draining=lambda: self.admission.closed,
             started=self.started,
         )

@@ -22,6 +22,7 @@ from proxy.errors import ApiError
 from proxy.record import CallRecord
 from proxy.routing import judge
 from proxy.routing.explain import described
+from proxy.routing.features import extract
 from proxy.routing.policy import JudgePolicy
 from proxy.routing.router import Router
 from proxy.types import ChatRequest, Provider, RoutePlan
@@ -42,6 +43,8 @@ class House(Struct, frozen=True):
     """Names that the judge may answer with."""
     deadline: float = 600.0
     """Seconds for a whole call, when the caller sets none."""
+    prompt_chars: int = 0
+    """How much of what was asked is kept for the call log; 0: nothing."""
 
 
 class Gateway:
@@ -95,6 +98,8 @@ class Gateway:
                 assert isinstance(plan, RoutePlan)
             call.plan = plan
             _book(record, plan)
+            if house.prompt_chars:
+                record.prompt = extract(request).ask[: house.prompt_chars]
             answer = await house.executor.run(call)
         except ApiError as error:
             asked = any(attempt.outcome == "failed" for attempt in record.attempts)

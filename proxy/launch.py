@@ -184,6 +184,10 @@ def _announce(settings: Settings, listening: socket.socket) -> None:
     )
     for warning in settings.warnings:
         logger.warning("%s", warning)
+    if settings.calls.enabled and settings.calls.file is None:
+        logger.warning(
+            "calls are kept in memory only: set telemetry.calls.file in proxy.yml, HOME or XDG_STATE_HOME"
+        )
     if callers_share() < settings.limits.max_in_flight:
         logger.warning(
             "descriptors allow %d callers at once, fewer than limits.max_in_flight, %d: raise `ulimit -n`",

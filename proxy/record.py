@@ -6,7 +6,9 @@ Times are milliseconds or Unix seconds, as the names say; costs are USD.
 
 from __future__ import annotations
 
-from msgspec import Struct, field
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType, field
 
 from proxy.types import FailureKind, Usage
 
@@ -81,3 +83,44 @@ class CallRecord(Struct):
     status: int = 500
     """The HTTP status that the caller saw; 499 when it left."""
     error_code: str | None = None
+    prompt: str | UnsetType = UNSET
+    """What was asked, cut to a bounded length. Unset unless the operator wants it, and on its way to the call
+    log alone: whatever other sinks get lacks it."""
+
+
+# --- looking for calls ---------------------------------------------------------------------------
+
+
+class Query(Struct, frozen=True):
+    """Which calls. None and "" mean any; all that is given must hold."""
+
+    model: str | None = None
+    """The one that answered, or that was asked for."""
+    intent: str | None = None
+    outcome: str | None = None
+    failed: bool = False
+    since: float | None = None
+    """Unix time of arrival, at the earliest."""
+    until: float | None = None
+    """Before this."""
+    request_id: str | None = None
+    """Its beginning."""
+    session: str | None = None
+    key: str | None = None
+    before: int | None = None
+    """The cursor of a former page."""
+    limit: int = 50
+
+
+Row = dict[str, Any]
+"""What a call comes to, without its details; or a sum over several."""
+
+
+class Page(Struct, frozen=True):
+    """A part of the calls that a query asks for."""
+
+    calls: list[Row]
+    next: int | None
+    """Where the next page begins, as `before`; None at the end."""
+    source: str
+    """`database`; or `memory`, the latest calls of one process, where there is no database."""

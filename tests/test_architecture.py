@@ -42,10 +42,16 @@ ONLY_IN = {
     "litestar": ("proxy.server.*", "proxy.app"),
     "uvicorn": ("proxy.server.*", "proxy.launch"),
     "opentelemetry": ("proxy.telemetry.traces", "proxy.telemetry.otlp"),
+    "sqlite3": (
+        "proxy.telemetry.archive",
+        "proxy.telemetry.journal",
+        "proxy.telemetry.history",
+        "proxy.commands.calls",
+    ),
     "yaml": ("proxy.settings.*",),
     "os": ("proxy.settings.*", "proxy.__main__", "proxy.commands.*", "proxy.server.serving"),
     "httptools": ("proxy.dispatch.*", "proxy.server.protocol", "proxy.server.framing"),
-    "re2": ("proxy.routing.*",),
+    "re2": ("proxy.routing.*", "proxy.telemetry.redaction"),
     "proxy.settings": (
         "proxy.settings",
         "proxy.settings.*",
@@ -74,8 +80,8 @@ DECIDES = (
 )
 """Rooms that decide: the clock and chance are handed in, and nobody waits."""
 
-READS_THE_CLOCK = {"proxy.routing.explain", "proxy.providers"}
-"""Modules among those that time a decision for a reader, or hand the clock to a codec."""
+READS_THE_CLOCK = {"proxy.routing.explain", "proxy.providers", "proxy.wire.when"}
+"""Modules among those that time a decision for a reader, hand the clock to a codec, or read dates."""
 
 LINES = 400
 

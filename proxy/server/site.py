@@ -11,6 +11,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import Message, Receive, Scope, Send
 
 from proxy.server.admin import admin_router, admin_schema
+from proxy.server.calls import calls_router
 from proxy.server.chat import PATH as CHAT
 from proxy.server.errors import EXCEPTION_HANDLERS
 from proxy.server.models import models_router
@@ -31,7 +32,7 @@ def create_site(services: Services, chat: App) -> Litestar:
         stamp(message, scope, services.access)  # type: ignore[arg-type]  # both are dicts
 
     return Litestar(
-        route_handlers=[status_router, models_router, admin_router, _chat_route(chat)],
+        route_handlers=[status_router, models_router, admin_router, calls_router, _chat_route(chat)],
         state=State({"services": services}),
         before_send=[stamped],
         exception_handlers=EXCEPTION_HANDLERS,

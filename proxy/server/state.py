@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from litestar.connection import ASGIConnection
 from msgspec import Struct
 
+from proxy.record import Page, Query, Row
 from proxy.server.auth import Keyring
 from proxy.server.policy import AccessPolicy
 from proxy.types import Model
 
 Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+class History(Protocol):
+    """Former calls. May wait for the disk: to be asked in a thread."""
+
+    def find(self, query: Query) -> Page:
+        """Summaries, latest first."""
+
+    def record(self, request_id: str) -> dict[str, Any] | None:
+        """The whole record of one call."""
+
+    def spend(self, since: float, until: float) -> list[Row]:
+        """By day and model, between two Unix times."""
 
 
 class Services(Struct):
@@ -36,6 +50,9 @@ class Services(Struct):
     """Reads the configuration anew. Raises ApiError 422 when it is no good."""
     metrics: Callable[[], tuple[bytes, str]]
     """The exposition and its content type."""
+    flush: Callable[[], None]
+    """Hands what was recorded to those who keep it, now."""
+    history: History
     draining: Callable[[], bool]
     started: int
     """Unix time, whole seconds."""

@@ -35,7 +35,8 @@ from proxy.settings.document import parse
 from proxy.settings.entries import RegistryFile
 from proxy.settings.ranges import RANGES
 from proxy.settings.reader import Reader
-from proxy.telemetry.policy import LogPolicy, MetricPolicy, RecordPolicy, TracePolicy
+from proxy.settings.state import state_folder
+from proxy.telemetry.policy import CallsPolicy, LogPolicy, MetricPolicy, RecordPolicy, TracePolicy
 from proxy.types import SIMULATED, Model, Price, Provider, Timeouts
 
 __all__ = ["FILES", "Settings", "default_directory", "load"]
@@ -74,6 +75,8 @@ class Settings(Struct, frozen=True):
     limits: LimitPolicy
     log: LogPolicy
     records: RecordPolicy
+    calls: CallsPolicy
+    """Its file is where calls are kept; None: nowhere."""
     trace: TracePolicy
     metric: MetricPolicy
     baseline: Price | None
@@ -116,7 +119,9 @@ def load(directory: Path | None, environ: Mapping[str, str] | None = None) -> Se
         problems += _misread(lexicon, files.label(INTENTS))
     if problems:
         raise ConfigError(problems)
-    return _settings(models, lexicon, policy, proxy_file, baseline, (*warnings, *files.strays()))
+    calls = service.calls(proxy_file.file, state_folder(environ))
+    warnings = (*warnings, *files.strays())
+    return _settings(models, lexicon, policy, proxy_file, baseline, calls, warnings)
 
 
 def default_directory(package: Path = Path(__file__).parents[1]) -> Path:
@@ -179,6 +184,7 @@ def _settings(
     policy: RoutingPolicy,
     proxy_file: service.Service,
     baseline: Price | None,
+    calls: CallsPolicy,
     warnings: tuple[str, ...],
 ) -> Settings:
     file = proxy_file.file
@@ -202,6 +208,7 @@ def _settings(
         limits=file.limits,
         log=file.telemetry.log,
         records=file.telemetry.records,
+        calls=calls,
         trace=file.telemetry.trace,
         metric=file.telemetry.metrics,
         baseline=baseline,

@@ -48,6 +48,7 @@ SECTIONS: tuple[tuple[str, str, Get], ...] = (
     (PROXY, "telemetry", lambda s: {"baseline": s.baseline}),
     (PROXY, "telemetry.log", lambda s: s.log),
     (PROXY, "telemetry.records", lambda s: s.records),
+    (PROXY, "telemetry.calls", lambda s: s.calls),
     (PROXY, "telemetry.trace", lambda s: s.trace),
     (PROXY, "telemetry.metrics", lambda s: s.metric),
     (ROUTING, "", lambda s: s.routing),
@@ -59,6 +60,8 @@ SECTIONS: tuple[tuple[str, str, Get], ...] = (
 NEEDS_RESTART = (
     "listen",
     "telemetry.log.file",
+    "telemetry.calls.enabled",
+    "telemetry.calls.file",
     "telemetry.trace.endpoint",
     "telemetry.trace.protocol",
     "telemetry.trace.headers",
@@ -89,7 +92,8 @@ def in_place(old: Settings, new: Settings) -> Settings:
     trace = replace(old.trace, ratio=new.trace.ratio)
     metric = replace(old.metric, interval=new.metric.interval)
     log = replace(new.log, file=old.log.file)
-    return replace(new, server=old.server, log=log, trace=trace, metric=metric)
+    calls = replace(new.calls, enabled=old.calls.enabled, file=old.calls.file)
+    return replace(new, server=old.server, log=log, calls=calls, trace=trace, metric=metric)
 
 
 def _other(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from proxy.routing.policy import AdaptPolicy, CachePolicy, Condition, JudgePolic
 from proxy.server.policy import LimitPolicy, ReloadPolicy, ServerPolicy
 from proxy.settings.entries import ModelEntry, ProviderEntry, TimeoutsEntry
 from proxy.settings.reader import Range, Ranges
-from proxy.telemetry.policy import MetricPolicy, RecordPolicy, TracePolicy
+from proxy.telemetry.policy import CallsPolicy, MetricPolicy, RecordPolicy, TracePolicy
 from proxy.types import Priors
 
 _SHARE = Range(0, 1)
@@ -78,6 +78,9 @@ RANGES: Ranges = {
     (RecordPolicy, "interval"): _POSITIVE,
     (MetricPolicy, "interval"): _POSITIVE,
     (RecordPolicy, "batch"): _COUNT,
+    (CallsPolicy, "max_age"): _POSITIVE,
+    (CallsPolicy, "max_bytes"): Range(1 << 20, 1 << 50),
+    (CallsPolicy, "prompt_chars"): _COUNT,
     (RecordPolicy, "limit"): _COUNT,
     (TracePolicy, "ratio"): _SHARE,
 }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from proxy.dispatch.policy import BreakerPolicy, HedgePolicy, RetryPolicy, StatsPolicy
 from proxy.server.policy import AccessKey, AccessPolicy, LimitPolicy, ReloadPolicy, ServerPolicy
@@ -14,7 +16,8 @@ from proxy.settings.entries import TimeoutsEntry
 from proxy.settings.reader import Reader, did_you_mean, shown
 from proxy.settings.reference import Reference, unset
 from proxy.settings.registry_checks import NAME, NAME_RULE, TOKEN, TOKEN_RULE, check_timeouts, wrong_url
-from proxy.telemetry.policy import LogPolicy, MetricPolicy, RecordPolicy, TracePolicy
+from proxy.telemetry.policy import CallsPolicy, LogPolicy, MetricPolicy, RecordPolicy, TracePolicy
+from proxy.telemetry.redaction import redaction
 from proxy.types import Price, Timeouts
 
 
@@ -30,6 +33,7 @@ class TelemetryEntry(Struct, frozen=True):
 
     log: LogPolicy = LogPolicy()
     records: RecordPolicy = RecordPolicy()
+    calls: CallsPolicy = CallsPolicy()
     trace: TracePolicy = TracePolicy()
     metrics: MetricPolicy = MetricPolicy()
     baseline: str | None = None
@@ -69,6 +73,7 @@ def assemble(document: Any, reader: Reader) -> Service:
     _check_order(file.retries.base_delay, file.retries.max_delay, "retries.base_delay", "max_delay", reader)
     _check_origins(file.cors_origins, reader)
     _check_collectors(file.telemetry, reader)
+    _check_redaction(file.telemetry.calls.redact, reader)
     access = AccessPolicy(
         keys=_keys(file.keys, reader),
         admin_key=_admin_key(file.admin_key, reader),
@@ -94,6 +99,13 @@ def baseline(
     elif price is None:
         reader.problem("telemetry.baseline", f"{name!r} has no price: give it one in model_registry.yml")
     return price
+
+
+def calls(file: ProxyFile, folder: Path | None) -> CallsPolicy:
+    """The policy with the database's whole path; None where there is to be none, or no place for one."""
+    policy = file.telemetry.calls
+    path = Path(policy.file).expanduser() if policy.file else folder and folder / "calls.db"
+    return replace(policy, file=str(path.absolute()) if path and policy.enabled else None)
 
 
 def _keys(entries: tuple[KeyEntry, ...], reader: Reader) -> tuple[AccessKey, ...]:
@@ -148,6 +160,14 @@ def _check_collectors(telemetry: TelemetryEntry, reader: Reader) -> None:
         wrong = wrong_url(endpoint) if endpoint else ""
         if wrong:
             reader.problem(f"telemetry.{name}.endpoint", wrong)
+
+
+def _check_redaction(patterns: tuple[str, ...], reader: Reader) -> None:
+    for i, pattern in enumerate(patterns):
+        try:
+            redaction([pattern])
+        except ValueError as error:
+            reader.problem(f"telemetry.calls.redact[{i}]", f"is no RE2 pattern: {error}")
 
 
 _ORIGIN = re.compile(r"https?://[^/?#\s@]+")

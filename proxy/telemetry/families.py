@@ -133,6 +133,7 @@ _ALL = (
     _counter("llm_records_dropped_total", "Records that found the queue full."),
     _counter("llm_batches_lost_total", "Batches of records that a sink failed to take."),
     _counter("llm_log_lines_lost_total", "Log lines that could not be written."),
+    _counter("llm_call_log_lost_total", "Calls that the call log could not keep."),
     _counter("llm_metric_exports_lost_total", "Exports of metrics that no collector took."),
     _counter("llm_spans_lost_total", "Spans that found their queue full, or that no collector took."),
     # the processes, by the names that every Prometheus client gives them

@@ -12,17 +12,15 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from proxy.record import Attempt, CallRecord
+from proxy.telemetry.encoding import encode
 from proxy.telemetry.policy import LogLevel, LogPolicy
 from proxy.telemetry.stream import Stream
 
 REASON_LIMIT = 300
 """Characters of an upstream's message in a log line."""
-
-_encoder = msgspec.json.Encoder(enc_hook=str)
 
 _CARRIED = ("event", "url", "model", "reload")
 """What `extra=` may add to a message's line."""
@@ -99,7 +97,7 @@ class JsonFormatter(logging.Formatter):
             line["traceback"] = self.formatException(record.exc_info)
         if record.stack_info:
             line["stack"] = self.formatStack(record.stack_info)
-        return _encode(line).decode()
+        return encode(line).decode()
 
 
 class StreamHandler(logging.Handler):
@@ -123,29 +121,10 @@ def _line(record: CallRecord) -> bytes:
         if len(attempt.reason) > REASON_LIMIT:
             record = replace(record, attempts=[_short(attempt) for attempt in record.attempts])
             break
-    return _HEAD + _encode(record)[1:] + b"\n"
+    return _HEAD + encode(record)[1:] + b"\n"
 
 
 def _short(attempt: Attempt) -> Attempt:
     if len(attempt.reason) <= REASON_LIMIT:
         return attempt
     return replace(attempt, reason=attempt.reason[: REASON_LIMIT - 1] + "…")
-
-
-def _encode(value: Any) -> bytes:
-    try:
-        return _encoder.encode(value)
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return _encoder.encode(_sound(msgspec.to_builtins(value, enc_hook=str)))
-
-
-def _sound(value: Any) -> Any:
-    """The same without what UTF-8 can't say."""
-    match value:
-        case str():
-            return value.encode("utf-8", "replace").decode()
-        case dict():
-            return {_sound(key): _sound(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_sound(item) for item in value]
-    return value

@@ -44,6 +44,7 @@ READ = frozenset(
         "llm_log_lines_lost_total",
         "llm_spans_lost_total",
         "llm_metric_exports_lost_total",
+        "llm_call_log_lost_total",
         "llm_queue_refused_total",
         "llm_queue_in_flight",
         "llm_queue_waiting",

@@ -38,6 +38,39 @@ class RecordPolicy(Struct, frozen=True):
     """Records waiting at most; newer ones are dropped and counted."""
 
 
+REDACT = (
+    r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",  # e-mail
+    r"\b(?:sk|pk|rk|gsk|xox[abprs]|gh[opsu]|glpat|AKIA|AIza|hf)[-_]?[A-Za-z0-9_-]{16,}",  # API keys
+    r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+",  # JSON web tokens
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
+    r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b",  # IBAN
+    r"\b(?:[3-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{4}|3[47]\d{2}[ -]?\d{6}[ -]?\d{5})\b",  # card numbers
+    r"\+\d{1,3}[ .-]?(?:\(?\d{1,4}\)?[ .-]?){2,5}\d{2,4}\b",  # telephone numbers
+)
+"""What is taken out of prompts where the configuration names nothing else; RE2."""
+
+
+class CallsPolicy(Struct, frozen=True):
+    """Which calls are kept, where and for how long."""
+
+    enabled: bool = True
+    """Into a database. The latest are kept in memory all the same."""
+    file: str | None = None
+    """The database's path; None: the state folder's `calls.db`."""
+    max_age: float = 30 * 86400.0
+    """Seconds after which a call is forgotten."""
+    max_bytes: int = 1 << 30
+    """Of the database; above it the oldest are forgotten."""
+    recent: int = 500
+    """Calls in memory, for when there is no database."""
+    prompts: bool = False
+    """Keep the text that was asked, too: in the call log alone."""
+    prompt_chars: int = 4000
+    """Characters kept of it."""
+    redact: tuple[str, ...] = REDACT
+    """What of it becomes `[redacted]`."""
+
+
 class OtlpProtocol(StrEnum):
     """How spans and metrics travel to the collector (OTLP)."""
 

@@ -122,7 +122,10 @@ def kuro(upstream: int, place: Path) -> Process:
             "keys": [{"name": "bench", "key": KEY}, {"name": "other", "key": "sk-other"}],
             "admin_key": "sk-admin",
             "limits": {"max_in_flight": 8192},
-            "telemetry": {"log": {"file": str(place / "calls.log")}},
+            "telemetry": {
+                "log": {"file": str(place / "calls.log")},
+                "calls": {"file": str(place / "calls.db")},
+            },
         },
     )
     shutil.copy(ROOT / "config" / "intents.yml", config)

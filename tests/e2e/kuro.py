@@ -59,10 +59,16 @@ def write_config(
     }
     directory.mkdir(parents=True, exist_ok=True)
     _dump(directory / "model_registry.yml", registry)
-    _dump(directory / "proxy.yml", proxy or {})
+    _dump(directory / "proxy.yml", _with_calls(directory, proxy or {}))
     _dump(directory / "routing.yml", routing or {})
     (directory / "intents.yml").write_bytes((ROOT / "config" / "intents.yml").read_bytes())
     return directory
+
+
+def _with_calls(directory: Path, proxy: Mapping[str, Any]) -> dict[str, Any]:
+    """Calls are kept beside the configuration, unless the test says where."""
+    telemetry = proxy.get("telemetry", {})
+    return {**proxy, "telemetry": {"calls": {"file": str(directory / "calls.db")}, **telemetry}}
 
 
 def _dump(path: Path, value: Mapping[str, Any]) -> None:

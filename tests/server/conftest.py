@@ -11,6 +11,7 @@ import uvloop
 from litestar.testing import TestClient
 
 from proxy.errors import ApiError
+from proxy.record import Page, Query, Row
 from proxy.server.auth import Keyring
 from proxy.server.policy import AccessKey, AccessPolicy
 from proxy.server.site import create_site
@@ -43,6 +44,23 @@ MODELS = (
 )
 
 
+class Shelf:
+    """Stands for the call log: it tells what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Query] = []
+
+    def find(self, query: Query) -> Page:
+        self.asked.append(query)
+        return Page([{"request_id": "req-1"}], 7, "database")
+
+    def record(self, request_id: str) -> dict[str, Any] | None:
+        return {"request_id": request_id, "score": None} if request_id == "req-1" else None
+
+    def spend(self, since: float, until: float) -> list[Row]:
+        return [{"day": "2026-11-26", "since": since, "until": until}]
+
+
 class World:
     """The parts that a test changes."""
 
@@ -66,6 +84,8 @@ class World:
             reset_circuit=lambda model: self.commands.append(("reset", model)),
             reload=self.reload,
             metrics=lambda: (b"llm_requests_total 1.0\n", "text/plain; version=1.0.0; charset=utf-8"),
+            flush=lambda: self.commands.append(("flush", "")),
+            history=Shelf(),
             draining=lambda: self.is_draining,
             started=1_700_000_000,
         )

@@ -124,6 +124,9 @@ def test_the_schema_is_of_the_admin_routes_only(client: Client) -> None:
         "/admin/v1/models/{model_id}",
         "/admin/v1/models/{target}",
         "/admin/v1/reload",
+        "/admin/v1/calls",
+        "/admin/v1/calls/{call_id}",
+        "/admin/v1/spend",
     }
 
 

@@ -1,0 +1,128 @@
+"""/admin/v1/calls: what became of former calls, from the call log.
+
+GET /admin/v1/calls         summaries, latest first; ?model= intent= outcome= failed= since= until=
+                            request_id= session= key= before= limit=
+GET /admin/v1/calls/ID      the whole record of one call
+GET /admin/v1/spend         by day and model: calls, tokens, cost, wasted, saved; ?since= until=
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from time import time
+from typing import Annotated, Any
+
+from litestar import Request, Router, get
+from litestar.params import Parameter
+
+from proxy.errors import ApiError
+from proxy.record import Query
+from proxy.server.guards import needs_admin_key
+from proxy.server.state import services
+from proxy.wire.when import FORMS, moment
+
+AnyRequest = Request[Any, Any, Any]
+MOST = 1000
+"""Calls of one page."""
+DAYS_30 = 30 * 86400.0
+
+_TEXT = Annotated[str | None, Parameter(description="as it was recorded")]
+_WHEN = Annotated[str | None, Parameter(description=FORMS)]
+
+
+@get("/calls", status_code=200)
+async def list_calls(
+    request: AnyRequest,
+    model: _TEXT = None,
+    intent: _TEXT = None,
+    outcome: _TEXT = None,
+    failed: Annotated[str | None, Parameter(description="true: only calls that failed")] = None,
+    since: _WHEN = None,
+    until: _WHEN = None,
+    request_id: Annotated[str | None, Parameter(description="its beginning")] = None,
+    session: _TEXT = None,
+    key: Annotated[str | None, Parameter(description="the name of the caller's key")] = None,
+    before: Annotated[str | None, Parameter(description="`next` of the page before")] = None,
+    limit: Annotated[str | None, Parameter(description=f"1 to {MOST}")] = None,
+) -> dict[str, Any]:
+    """Former calls, latest first."""
+    here = services(request)
+    query = read_query(dict(request.query_params), time())
+    here.flush()
+    page = await asyncio.to_thread(here.history.find, query)
+    return {"object": "list", "data": page.calls, "next": page.next, "source": page.source}
+
+
+@get("/calls/{call_id:str}", status_code=200)
+async def show_call(request: AnyRequest) -> dict[str, Any]:
+    """The whole record of one call, by its request id."""
+    here = services(request)
+    name = request.path_params["call_id"]
+    here.flush()
+    record = await asyncio.to_thread(here.history.record, name)
+    if record is None:
+        raise ApiError(404, f"No call {name[:128]!r} is known, or it was forgotten.", code="call_not_found")
+    return record
+
+
+@get("/spend", status_code=200)
+async def show_spend(request: AnyRequest, since: _WHEN = None, until: _WHEN = None) -> dict[str, Any]:
+    """What was spent by day (UTC) and model; the last 30 days unless told otherwise."""
+    here = services(request)
+    now = time()
+    query = read_query(dict(request.query_params), now, ("since", "until"))
+    here.flush()
+    begin, end = query.since or now - DAYS_30, query.until or now + 1.0
+    return {"object": "list", "data": await asyncio.to_thread(here.history.spend, begin, end)}
+
+
+def read_query(given: Mapping[str, str], now: float, known: tuple[str, ...] = ()) -> Query:
+    """The query of a request's parameters. Raises ApiError 400, which names the one that is wrong."""
+    fields: dict[str, Any] = {}
+    for name, text in given.items():
+        read = _READ.get(name) if not known or name in known else None
+        if read is None:
+            names = ", ".join(known or _READ)
+            raise _wrong(name, f"Unknown parameter {name[:60]!r}: there are {names}.")
+        try:
+            fields[name] = read(text, now)
+        except ValueError as error:
+            raise _wrong(name, f"{name}: {error}.") from None
+    return Query(**fields)
+
+
+def _wrong(param: str, message: str) -> ApiError:
+    return ApiError(400, message, code="invalid_parameter", param=param[:60])
+
+
+def _text(text: str, _: float) -> str:
+    return text
+
+
+def _flag(text: str, _: float) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise ValueError(f"{text[:40]!r} is neither true nor false")
+    return text.lower() in ("true", "1")
+
+
+def _whole(text: str, least: int, most: int) -> int:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
+    if not least <= number <= most:
+        raise ValueError(f"{text[:40]!r} is not a whole number from {least} to {most}")
+    return number
+
+
+_READ: dict[str, Callable[[str, float], Any]] = {
+    **dict.fromkeys(("model", "intent", "outcome", "request_id", "session", "key"), _text),
+    "failed": _flag,
+    "since": moment,
+    "until": moment,
+    "before": lambda text, _: _whole(text, 1, 2**63 - 1),
+    "limit": lambda text, _: _whole(text, 1, MOST),
+}
+"""Parameter -> what reads it."""
+
+calls_router = Router(
+    "/admin/v1", route_handlers=[list_calls, show_call, show_spend], guards=[needs_admin_key], tags=["calls"]
+)

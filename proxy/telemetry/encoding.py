@@ -1,0 +1,29 @@
+"""A record as JSON, whatever a caller or an upstream has put into it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+_encoder = msgspec.json.Encoder(enc_hook=str)
+
+
+def encode(value: Any) -> bytes:
+    """JSON in UTF-8; what UTF-8 can't say becomes a question mark."""
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return _encoder.encode(_sound(msgspec.to_builtins(value, enc_hook=str)))
+
+
+def _sound(value: Any) -> Any:
+    """The same without what UTF-8 can't say."""
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {_sound(key): _sound(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_sound(item) for item in value]
+    return value

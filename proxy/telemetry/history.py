@@ -1,0 +1,66 @@
+"""Looks into the call log, for who asks: the database, or what is in memory where there is none.
+
+Every method may wait for the disk, and is called in a thread.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from proxy.record import Page, Query, Row
+from proxy.telemetry.archive import ArchiveError, Reader, summaries
+from proxy.telemetry.encoding import encode
+from proxy.telemetry.journal import Journal
+
+
+class History:
+    """What is known of former calls. What this process has just recorded is seen."""
+
+    def __init__(self, journal: Journal, file: Callable[[], str | None]) -> None:
+        """`file`: the database in use."""
+        self._journal = journal
+        self._file = file
+
+    def find(self, query: Query) -> Page:
+        """Summaries, latest first."""
+        reader = self._open()
+        if reader is None:
+            return Page(summaries(reversed(list(self._journal.recent)), query), None, "memory")
+        with reader:
+            calls = reader.find(query)
+        full = len(calls) == query.limit
+        return Page(calls, calls[-1]["cursor"] if full else None, "database")
+
+    def record(self, request_id: str) -> dict[str, Any] | None:
+        """The whole record of the last call of this id, with the feedback on it."""
+        reader, found = self._open(), None
+        if reader is not None:
+            with reader:
+                found = reader.record(request_id)
+        if found is not None:
+            return {**json.loads(found[0]), "score": found[1]}
+        recent = (each for each in reversed(list(self._journal.recent)) if each.request_id == request_id)
+        record = next(recent, None)
+        return {**json.loads(encode(record)), "score": None} if record is not None else None
+
+    def spend(self, since: float, until: float) -> list[Row]:
+        """By day and model; nothing without a database."""
+        reader = self._open()
+        if reader is None:
+            return []
+        with reader:
+            return reader.spend(since, until)
+
+    def _open(self) -> Reader | None:
+        file = self._file()
+        if file is None:
+            return None
+        self._journal.flush()
+        try:
+            return Reader(Path(file))
+        except (ArchiveError, sqlite3.Error):
+            return None

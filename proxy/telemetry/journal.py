@@ -1,0 +1,209 @@
+"""The call log of one process: the latest calls in memory, all of them in a database, written by a thread.
+
+    flush: write(records) --list--> one thread, every GATHER seconds --> all that waits, in one transaction
+
+A disk that is full, a database that is locked for long or isn't ours never touches a call: what could not be
+kept is lost and counted, and the next batch is tried again. `archive.py` has the SQL.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from msgspec import UNSET
+
+from proxy.record import CallRecord
+from proxy.telemetry.archive import Archive, ArchiveError, row
+from proxy.telemetry.encoding import encode
+from proxy.telemetry.policy import CallsPolicy
+from proxy.telemetry.redaction import redaction
+
+logger = logging.getLogger("kuro.calls")
+
+GATHER = 0.25
+"""Seconds that calls may wait for more: a transaction costs as much as twenty rows."""
+BACKLOG = 20_000
+"""Calls that may wait to be written."""
+PATIENCE = 5.0
+"""Seconds that the end of the process, or somebody who asks, waits for what isn't written yet."""
+PRUNES = 60.0
+"""Seconds between two looks for what is to be forgotten."""
+
+
+Score = tuple[str, float, float]
+"""Request id, score, Unix time."""
+
+
+class Kept(NamedTuple):
+    """A record with what other sinks don't get."""
+
+    record: CallRecord
+    prompt: str | None
+
+
+class Journal:
+    """A sink. It goes before those that must not see a prompt: it takes it off the records."""
+
+    def __init__(self, policy: CallsPolicy, wall: Callable[[], float]) -> None:
+        self._wall = wall
+        self._changed = threading.Condition()
+        self._wake = threading.Event()
+        self._hurry = threading.Event()
+        """Somebody waits: nothing is gathered."""
+        self._waiting: list[Kept] = []
+        self._scores: list[Score] = []
+        self._unwritten = 0
+        self._ending = False
+        self._thread: threading.Thread | None = None
+        self.recent: deque[CallRecord] = deque(maxlen=policy.recent)
+        """The latest, the last one at the end."""
+        self.lost = 0
+        """Calls that could not be kept."""
+        self.adopt(policy)
+
+    def adopt(self, policy: CallsPolicy) -> None:
+        """A reload. The file stays the one that it was."""
+        self._policy = policy
+        self._redact = redaction(policy.redact)
+        if self.recent.maxlen != policy.recent:
+            self.recent = deque(self.recent, policy.recent)
+
+    def write(self, records: Sequence[CallRecord]) -> None:
+        """Takes a batch, without waiting."""
+        kept = []
+        for record in records:
+            prompt = record.prompt
+            record.prompt = UNSET
+            kept.append(Kept(record, None if prompt is UNSET else self._redact(prompt)))
+        self.recent.extend(records)
+        if self._policy.file is None:
+            return
+        with self._changed:
+            room = max(BACKLOG - len(self._waiting), 0)
+            self.lost += len(kept[room:])
+            self._waiting += kept[:room]
+            self._unwritten += len(kept[:room])
+            self._start()
+        self._wake.set()
+
+    def score(self, request_id: str, score: float) -> None:
+        """A caller's feedback on a call."""
+        if self._policy.file is not None:
+            with self._changed:
+                self._scores.append((request_id, score, self._wall()))
+                self._unwritten += 1
+                self._start()
+            self._wake.set()
+
+    def flush(self, timeout: float = PATIENCE) -> bool:
+        """Waits until everything is written or lost; False when that took too long. From any thread."""
+        with self._changed:
+            self._hurry.set()
+            return self._changed.wait_for(lambda: not self._unwritten, timeout)
+
+    def close(self) -> None:
+        """Writes what is on its way, as far as that can be done in time."""
+        self.flush()
+        with self._changed:
+            self._ending = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(PATIENCE)
+
+    # --- the thread ---
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="kuro-calls", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        writer = _Writer()
+        while True:
+            self._wake.wait()
+            self._hurry.wait(GATHER)
+            with self._changed:
+                self._wake.clear()
+                kept, self._waiting = self._waiting, []
+                scores, self._scores = self._scores, []
+                ending = self._ending
+            lost = writer.put(kept, scores, self._policy, self._wall())
+            with self._changed:
+                self.lost += lost
+                self._unwritten -= len(kept) + len(scores)
+                if not self._unwritten:
+                    self._hurry.clear()
+                self._changed.notify_all()
+            if ending:
+                writer.close()
+                return
+
+
+class _Writer:
+    """The thread's part: opens the database when there is something to write, and again after a failure."""
+
+    def __init__(self) -> None:
+        self._archive: Archive | None = None
+        self._refused = False
+        self._failures = 0
+        self._pruned = 0.0
+
+    def put(self, kept: list[Kept], scores: list[Score], policy: CallsPolicy, now: float) -> int:
+        """Writes; how many calls were lost."""
+        if self._refused or policy.file is None:
+            return len(kept)
+        try:
+            archive = self._archive or self._open(Path(policy.file))
+            if kept:
+                archive.add([_row(each) for each in kept])
+            for score in scores:
+                archive.score(*score)
+            self._failures = 0
+        except ArchiveError as error:
+            self._refused = True
+            logger.error("calls are not kept: %s", error)
+        except (sqlite3.Error, OSError) as error:
+            self._fail(error)
+        else:
+            self._prune(archive, policy, now)
+            return 0
+        return len(kept)
+
+    def close(self) -> None:
+        if self._archive is not None:
+            self._archive.close()
+            self._archive = None
+
+    def _open(self, path: Path) -> Archive:
+        self._archive = Archive(path)
+        return self._archive
+
+    def _fail(self, error: Exception) -> None:
+        self.close()
+        self._failures += 1
+        # The first, and then ever more rarely: the disk may be full of log lines already.
+        if self._failures & (self._failures - 1) == 0:
+            logger.error("calls could not be kept (%d times by now): %s", self._failures, error)
+
+    def _prune(self, archive: Archive, policy: CallsPolicy, now: float) -> None:
+        """A step at a time, so that other processes may write in between."""
+        if now - self._pruned < PRUNES:
+            return
+        try:
+            if not archive.prune(now - policy.max_age, policy.max_bytes):
+                self._pruned = now
+        except sqlite3.Error as error:
+            self._fail(error)
+
+
+def _row(kept: Kept) -> tuple[Any, ...]:
+    stored = encode(kept.record)
+    if kept.prompt is not None:
+        stored = b'%b,"prompt":%b}' % (stored[:-1], encode(kept.prompt))
+    return row(kept.record, stored)

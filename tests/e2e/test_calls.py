@@ -1,0 +1,157 @@
+"""The call log of a running proxy: asked by the admin API and by `kuro calls`; killed, shared, full."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.e2e.kuro import ADMIN, PATIENCE, ROOT, Kuro, model, write_config
+from tests.e2e.raw import ask
+from tests.e2e.scraped import scrape, total
+from tests.stub import StubUpstream, fail, ok
+
+SECRET = "Write to jane@mail.example about the zebra"
+
+
+def hello(name: str = "one", text: str = "Hello there") -> dict[str, Any]:
+    return {"model": name, "messages": [{"role": "user", "content": text}]}
+
+
+def configured(stub: StubUpstream, place: Path, **calls: Any) -> Path:
+    stub.script("one", ok("Here."))
+    stub.script("down", fail(401))
+    settings = {"file": str(place / "calls.db"), **calls}
+    return write_config(
+        place,
+        stub.url,
+        [model("one"), model("down")],
+        proxy={"admin_key": ADMIN, "telemetry": {"calls": settings, "baseline": "one"}},
+    )
+
+
+@pytest.fixture
+def kept(stub: StubUpstream, tmp_path: Path) -> Iterator[Kuro]:
+    with Kuro(configured(stub, tmp_path)) as proxy:
+        yield proxy
+
+
+def kuro_calls(place: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "proxy", "calls", "--config", str(place), *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_a_call_is_found_at_once_by_the_admin_api_and_by_the_command(kept: Kuro, tmp_path: Path) -> None:
+    assert kept.chat(hello(), x_request_id="good-1", x_session_id="s1")[0] == 200
+    assert kept.chat(hello("down"), x_request_id="bad-1")[0] == 502
+    listed = kept.admin("/calls")
+    assert [(row["request_id"], row["outcome"]) for row in listed["data"]] == [
+        ("bad-1", "error"),
+        ("good-1", "ok"),
+    ]
+    assert listed["source"] == "database"
+    whole = kept.admin("/calls/good-1")
+    found = kept.admin(f"/calls?{urlencode({'session': whole['session']})}")["data"]
+    assert [row["request_id"] for row in found] == ["good-1"]
+    assert whole["attempts"][0]["model"] == "one" and "prompt" not in whole
+    (spent, nobody) = sorted(kept.admin("/spend")["data"], key=lambda row: row["model"] is None)
+    assert (spent["model"], spent["calls"], spent["failed"], nobody["failed"]) == ("one", 1, 0, 1)
+    assert spent["cost_usd"] == spent["baseline_usd"] > 0
+    table = kuro_calls(tmp_path, "--failed")
+    assert "bad-1" in table and "good-1" not in table
+    (record,) = kuro_calls(tmp_path, "--json", "--id", "good-1").splitlines()
+    assert json.loads(record)["usage"] == whole["usage"]
+
+
+def test_a_prompt_is_kept_only_when_wanted_and_only_there(stub: StubUpstream, tmp_path: Path) -> None:
+    with Kuro(configured(stub, tmp_path, prompts=True)) as proxy:
+        proxy.chat(hello("auto", SECRET), x_request_id="asked")
+        proxy.chat(hello("auto", SECRET), x_request_id="again")  # of this one the decision is remembered
+        proxy.chat(hello("one", SECRET), x_request_id="named")
+        for name in ("asked", "again", "named"):
+            assert proxy.admin(f"/calls/{name}")["prompt"] == "Write to [redacted] about the zebra"
+        assert "zebra" not in proxy.log()
+        assert b"jane@mail" not in (tmp_path / "calls.db").read_bytes()
+
+
+def test_killed_it_has_lost_at_most_what_was_not_written_yet(stub: StubUpstream, tmp_path: Path) -> None:
+    config = configured(stub, tmp_path)
+    with Kuro(config) as proxy:
+        for n in range(20):
+            proxy.chat(hello(), x_request_id=f"early-{n}")
+        assert len(proxy.admin("/calls?limit=100")["data"]) == 20  # written now
+        for n in range(20):
+            proxy.chat(hello(), x_request_id=f"late-{n}")
+        proxy.process.send_signal(signal.SIGKILL)
+        proxy.process.wait(PATIENCE)
+    with closing(sqlite3.connect(tmp_path / "calls.db")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        names = {name for (name,) in database.execute("SELECT request_id FROM calls")}
+    assert {f"early-{n}" for n in range(20)} <= names
+    with Kuro(config) as proxy:
+        proxy.chat(hello(), x_request_id="after")
+        assert proxy.admin("/calls")["data"][0]["request_id"] == "after"
+
+
+async def test_several_workers_write_into_one_and_each_sees_all(stub: StubUpstream, tmp_path: Path) -> None:
+    with Kuro(configured(stub, tmp_path), "--workers", "2") as proxy:
+        for _ in range(5):
+            answers = await asyncio.gather(*(ask(proxy.port, hello()) for _ in range(40)))
+            assert {answer.status for answer in answers} == {200}
+        async with asyncio.timeout(PATIENCE):
+            while len((await asyncio.to_thread(proxy.admin, "/calls?limit=1000"))["data"]) < 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert total(await scrape(proxy.port), "llm_call_log_lost_total") == 0
+
+
+async def test_a_full_disk_touches_no_call_and_what_is_lost_is_counted(
+    stub: StubUpstream, tmp_path: Path
+) -> None:
+    with Kuro(configured(stub, tmp_path)) as proxy:
+        await ask(proxy.port, hello())
+        assert len(proxy.admin("/calls")["data"]) == 1
+        size = (tmp_path / "calls.db-wal").stat().st_size
+        # Beyond it a file doesn't grow: EFBIG, as Python ignores SIGXFSZ.
+        resource.prlimit(proxy.process.pid, resource.RLIMIT_FSIZE, (size + 4096, resource.RLIM_INFINITY))
+        for _ in range(5):
+            answers = await asyncio.gather(*(ask(proxy.port, hello()) for _ in range(50)))
+            assert {answer.status for answer in answers} == {200}
+            await asyncio.to_thread(proxy.admin, "/calls")  # whatever waits is written, or lost
+        lost = total(await scrape(proxy.port), "llm_call_log_lost_total")
+        assert lost > 0
+        resource.prlimit(proxy.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        await ask(proxy.port, hello(), x_request_id="room-again")
+        found = await asyncio.to_thread(proxy.admin, "/calls?limit=1000")
+        assert found["data"][0]["request_id"] == "room-again" and len(found["data"]) == 252 - lost
+    assert "calls could not be kept" in proxy.log()
+
+
+def test_a_file_of_somebody_else_is_left_alone_and_calls_are_in_memory(
+    stub: StubUpstream, tmp_path: Path
+) -> None:
+    (tmp_path / "diary").write_text("Dear diary, " * 500)
+    with Kuro(configured(stub, tmp_path, file=str(tmp_path / "diary"))) as proxy:
+        assert proxy.chat(hello(), x_request_id="kept-in-memory")[0] == 200
+        found = proxy.admin("/calls")
+        assert (found["source"], found["data"][0]["request_id"]) == ("memory", "kept-in-memory")
+        assert proxy.admin("/calls/kept-in-memory")["selected_model"] == "one"
+    assert (tmp_path / "diary").read_text() == "Dear diary, " * 500
+    assert "no SQLite database" in proxy.log()
+
+
+def test_switched_off_nothing_is_written(stub: StubUpstream, tmp_path: Path) -> None:
+    with Kuro(configured(stub, tmp_path, enabled=False)) as proxy:
+        proxy.chat(hello(), x_request_id="a")
+        assert proxy.admin("/calls")["source"] == "memory"
+    assert not (tmp_path / "calls.db").exists()

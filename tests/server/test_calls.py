@@ -1,0 +1,78 @@
+"""/admin/v1/calls: what is asked of the call log, and what is refused before it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from litestar.testing import TestClient
+
+from proxy.record import Query
+from tests.server.conftest import ADMIN, Shelf, World
+
+Client = TestClient[Any]
+
+
+def test_a_page_of_calls(client: Client, world: World) -> None:
+    answer = client.get("/admin/v1/calls", headers=ADMIN)
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "object": "list",
+        "data": [{"request_id": "req-1"}],
+        "next": 7,
+        "source": "database",
+    }
+    assert ("flush", "") in world.commands
+
+
+def test_filters_reach_the_call_log(client: Client, world: World) -> None:
+    path = (
+        "/admin/v1/calls?model=groq/llama&intent=math&outcome=error&failed=true&since=100&until=200.5"
+        "&request_id=req&session=s1&key=alice&before=9&limit=3"
+    )
+    assert client.get(path, headers=ADMIN).status_code == 200
+    shelf: Shelf = world.services.history  # type: ignore[assignment]
+    assert shelf.asked == [
+        Query("groq/llama", "math", "error", True, 100.0, 200.5, "req", "s1", "alice", 9, 3)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "param", "said"),
+    [
+        ("limit=0", "limit", "from 1 to 1000"),
+        ("limit=many", "limit", "'many'"),
+        ("limit=%D9%A1", "limit", "whole number"),
+        ("before=-1", "before", "whole number"),
+        ("before=99999999999999999999", "before", "whole number"),
+        ("failed=perhaps", "failed", "neither true nor false"),
+        ("since=yesterday", "since", "no point in time"),
+        ("colour=blue", "colour", "there are model, intent"),
+        ("record", "record", "Unknown parameter"),
+    ],
+)
+def test_a_bad_filter_is_named(client: Client, query: str, param: str, said: str) -> None:
+    answer = client.get(f"/admin/v1/calls?{query}", headers=ADMIN)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (400, param, "invalid_parameter")
+    assert said in error["message"]
+
+
+def test_one_call(client: Client) -> None:
+    assert client.get("/admin/v1/calls/req-1", headers=ADMIN).json() == {"request_id": "req-1", "score": None}
+    answer = client.get("/admin/v1/calls/req-2", headers=ADMIN)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "call_not_found")
+
+
+def test_spend(client: Client) -> None:
+    answer = client.get("/admin/v1/spend?since=100&until=200", headers=ADMIN).json()
+    assert answer["data"] == [{"day": "2026-11-26", "since": 100.0, "until": 200.0}]
+    (month,) = client.get("/admin/v1/spend", headers=ADMIN).json()["data"]
+    assert 30 * 86400 <= month["until"] - month["since"] <= 30 * 86400 + 2
+    assert client.get("/admin/v1/spend?model=x", headers=ADMIN).json()["error"]["param"] == "model"
+
+
+@pytest.mark.parametrize("path", ["calls", "calls/req-1", "spend"])
+def test_the_admin_key_is_needed(client: Client, path: str) -> None:
+    for headers in ({}, {"authorization": "Bearer sk-alice"}):
+        assert client.get(f"/admin/v1/{path}", headers=headers).status_code == 401

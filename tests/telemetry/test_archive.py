@@ -1,0 +1,266 @@
+"""The call log's database: what is asked of it, what it forgets, and whose file it refuses."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.record import CallRecord, Query
+from proxy.telemetry import archive as room
+from proxy.telemetry.archive import APPLICATION, COLUMNS, MIGRATIONS, STEP, Archive, ArchiveError, Reader
+from proxy.telemetry.encoding import encode
+from tests.telemetry.conftest import Make
+
+NOON = 1_800_000_000.0
+
+
+def rows(*records: CallRecord) -> list[tuple[Any, ...]]:
+    return [room.row(record, encode(record)) for record in records]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "calls.db"
+
+
+@pytest.fixture
+def archive(path: Path) -> Iterator[Archive]:
+    opened = Archive(path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def kept(archive: Archive, make: Make, refused: CallRecord, path: Path) -> Path:
+    """Four calls: good, failed, that of a caller who left, and one that was refused at once."""
+    archive.add(
+        rows(
+            make(request_id="a-good", time=NOON, baseline_usd=0.01, key_id="alice"),
+            make(request_id="a-bad", time=NOON + 60, outcome="error", status=502, cost_usd=None, session=""),
+            make(request_id="b-left", time=NOON + 120, outcome="caller_left", intent="math"),
+        )
+    )
+    refused.time = NOON + 180
+    archive.add(rows(refused))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        pytest.param({}, ["req-2", "b-left", "a-bad", "a-good"], id="all, latest first"),
+        pytest.param({"limit": 2}, ["req-2", "b-left"], id="so many"),
+        pytest.param({"failed": True}, ["a-bad"], id="failed: neither refused nor left"),
+        pytest.param({"outcome": "refused"}, ["req-2"], id="by outcome"),
+        pytest.param({"model": "or/sonnet"}, ["b-left", "a-bad", "a-good"], id="by the model that answered"),
+        pytest.param({"model": "auto"}, ["b-left", "a-bad", "a-good"], id="by the model that was asked for"),
+        pytest.param({"intent": "math"}, ["b-left"], id="by intent"),
+        pytest.param({"session": "s1"}, ["b-left", "a-good"], id="by conversation"),
+        pytest.param({"key": "alice"}, ["a-good"], id="by key"),
+        pytest.param({"request_id": "a-"}, ["a-bad", "a-good"], id="by the beginning of an id"),
+        pytest.param({"request_id": "a_"}, [], id="an id's beginning is no pattern"),
+        pytest.param({"since": NOON + 60}, ["req-2", "b-left", "a-bad"], id="since, inclusive"),
+        pytest.param({"until": NOON + 60}, ["a-good"], id="until, exclusive"),
+        pytest.param({"since": NOON + 1, "key": "", "intent": "math"}, ["b-left"], id="all must hold"),
+        pytest.param({"model": "' OR 1=1 --"}, [], id="SQL is text"),
+    ],
+)  # fmt: skip
+def test_a_query(kept: Path, query: dict[str, Any], found: list[str]) -> None:
+    with Reader(kept) as reader:
+        assert [row["request_id"] for row in reader.find(Query(**query))] == found
+        assert [json.loads(record)["request_id"] for record in reader.records(Query(**query))] == found
+
+
+@pytest.mark.parametrize(
+    "query", [{"failed": True}, {"model": "auto"}, {"session": "s1"}, {"request_id": "a-"}]
+)
+def test_memory_answers_as_the_database_does(
+    query: dict[str, Any], make: Make, archive: Archive, path: Path
+) -> None:
+    records = [
+        make(request_id="a-1", outcome="error"),
+        make(request_id="b-2", session="s2"),
+        make(request_id="a-3", requested_model="groq/llama"),
+    ]
+    archive.add(rows(*records))
+    with Reader(path) as reader:
+        found = reader.find(Query(**query))
+    assert room.summaries(reversed(records), Query(**query)) == [{**row, "cursor": None} for row in found]
+
+
+def test_pages_follow_each_other_without_a_gap_while_calls_come(
+    kept: Path, archive: Archive, make: Make
+) -> None:
+    with Reader(kept) as reader:
+        first = reader.find(Query(limit=3))
+        archive.add(rows(make(request_id="later")))
+        second = reader.find(Query(limit=3, before=first[-1]["cursor"]))
+    assert [row["request_id"] for row in (*first, *second)] == ["req-2", "b-left", "a-bad", "a-good"]
+
+
+def test_a_summary_has_all_columns_and_a_record_is_whole(kept: Path, archive: Archive) -> None:
+    archive.score("a-good", 0.5, NOON)
+    archive.score("a-good", 1.0, NOON + 1)
+    with Reader(kept) as reader:
+        (summary,) = reader.find(Query(request_id="a-good"))
+        found = reader.record("a-good")
+        assert reader.record("a-") is None
+    assert set(summary) == {"cursor", "score", *COLUMNS} and summary["score"] == 1.0
+    assert (summary["prompt_tokens"], summary["cost_usd"], summary["fallback"]) == (100, 0.002, 1)
+    assert found is not None and found[1] == 1.0
+    assert len(json.loads(found[0])["attempts"]) == 2
+
+
+def test_spend_by_day_and_model(kept: Path, archive: Archive, make: Make) -> None:
+    archive.add(rows(make(request_id="next-day", time=NOON + 86400, selected_model="groq/llama")))
+    with Reader(kept) as reader:
+        days = reader.spend(NOON, NOON + 2 * 86400)
+        total = reader.totals(Query(limit=1))
+    assert [(row["day"], row["model"], row["calls"], row["failed"]) for row in days] == [
+        ("2027-01-15", "or/sonnet", 3, 1),
+        ("2027-01-15", None, 1, 0),
+        ("2027-01-16", "groq/llama", 1, 0),
+    ]
+    assert days[0]["cost_usd"] == pytest.approx(0.004) and days[0]["cost_unknown"] == 1
+    assert days[0]["saved_usd"] == pytest.approx(0.008)
+    assert total == {
+        "calls": 5,
+        "failed": 1,
+        "cost_usd": pytest.approx(0.006),
+        "wasted_usd": pytest.approx(0.004),
+        "saved_usd": pytest.approx(0.008),
+    }
+
+
+def test_what_is_old_is_forgotten_step_by_step(archive: Archive, make: Make, path: Path) -> None:
+    archive.add(rows(*(make(request_id=f"old-{n}", time=NOON) for n in range(STEP + 10))))
+    archive.add(rows(make(request_id="new", time=NOON + 100)))
+    archive.score("old-1", 1.0, NOON)
+    assert [archive.prune(NOON + 50, 1 << 40) for _ in range(3)] == [STEP, 10, 0]
+    with Reader(path) as reader:
+        assert [row["request_id"] for row in reader.find(Query())] == ["new"]
+
+
+def test_above_its_size_the_oldest_go_and_the_file_shrinks(archive: Archive, make: Make, path: Path) -> None:
+    long = "x" * 2000
+    for part in range(4):
+        archive.add(rows(*(make(request_id=f"{part}-{n}", error_code=long) for n in range(STEP))))
+    archive.prune(0.0, 1 << 40)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    before = path.stat().st_size
+    while archive.prune(0.0, before // 2):
+        pass
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    assert path.stat().st_size <= before // 2
+    with Reader(path) as reader:
+        left = [row["request_id"] for row in reader.find(Query(limit=10 * STEP))]
+    assert left[0] == f"3-{STEP - 1}" and f"0-{0}" not in left and len(left) >= STEP
+
+
+def test_nobody_else_reads_it(archive: Archive, path: Path) -> None:
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_two_writers_share_it(archive: Archive, path: Path, make: Make) -> None:
+    other = Archive(path)
+    for n in range(5):
+        archive.add(rows(make(request_id=f"one-{n}")))
+        other.add(rows(make(request_id=f"two-{n}")))
+    other.close()
+    with Reader(path) as reader:
+        assert reader.totals(Query())["calls"] == 10
+
+
+def test_a_reader_sees_what_was_there_while_a_writer_writes(kept: Path) -> None:
+    with closing(sqlite3.connect(kept, isolation_level=None)) as writing:
+        writing.execute("BEGIN IMMEDIATE")
+        writing.execute("DELETE FROM calls")
+        with Reader(kept) as reader:
+            assert reader.totals(Query())["calls"] == 4
+        writing.execute("ROLLBACK")
+
+
+# --- whose file it is ----------------------------------------------------------------------------
+
+
+def made(path: Path, *statements: str) -> None:
+    path.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+FOREIGN = [
+    pytest.param(("CREATE TABLE calls (x)",), "another application's database", id="another application's"),
+    pytest.param(
+        (f"PRAGMA application_id = {APPLICATION}", f"PRAGMA user_version = {len(MIGRATIONS) + 1}",
+         "CREATE TABLE calls (x)"),
+        "of a newer Kuro",
+        id="a newer version's",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("statements", "said"), FOREIGN)
+@pytest.mark.parametrize("opens", [Archive, Reader])
+def test_a_foreign_database_is_refused_and_left_as_it_is(
+    opens: type[Any], statements: tuple[str, ...], said: str, path: Path
+) -> None:
+    made(path, *statements)
+    before = path.read_bytes()
+    with pytest.raises(ArchiveError, match=said):
+        opens(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("opens", [Archive, Reader])
+def test_what_is_no_database_is_refused_and_left_as_it_is(opens: type[Any], path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("Dear diary, " * 500)
+    with pytest.raises(ArchiveError, match="no SQLite database"):
+        opens(path)
+    assert path.read_text() == "Dear diary, " * 500
+
+
+def test_a_reader_makes_no_database(path: Path) -> None:
+    with pytest.raises(ArchiveError, match="no call has been kept yet"):
+        Reader(path)
+    assert not path.exists()
+
+
+def test_an_older_database_is_brought_up_to_date(path: Path, make: Make, monkeypatch: Any) -> None:
+    old = Archive(path)
+    old.add(rows(make(request_id="before")))
+    old.close()
+    monkeypatch.setattr(
+        room, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE later (x); INSERT INTO later VALUES (7);")
+    )
+    new = Archive(path)
+    new.add(rows(make(request_id="after")))
+    new.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS) + 1,)
+        assert connection.execute("SELECT x FROM later").fetchone() == (7,)
+    with Reader(path) as reader:
+        assert [row["request_id"] for row in reader.find(Query())] == ["after", "before"]
+
+
+def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: Any) -> None:
+    Archive(path).close()
+    monkeypatch.setattr(room, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE later (x); NOT SQL;"))
+    with pytest.raises(sqlite3.OperationalError):
+        Archive(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+        assert not connection.execute("SELECT * FROM sqlite_schema WHERE name = 'later'").fetchall()

@@ -1,0 +1,176 @@
+"""The call log of a process: what it takes, what it loses, and that it never stands in the way."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from proxy.record import Query
+from proxy.telemetry import journal as room
+from proxy.telemetry.archive import Reader
+from proxy.telemetry.history import History
+from proxy.telemetry.journal import BACKLOG, Journal
+from proxy.telemetry.policy import CallsPolicy
+from tests.telemetry.conftest import Make
+
+NOON = 1_800_000_000.0
+Open = Callable[..., Journal]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "calls.db"
+
+
+@pytest.fixture
+def opened(path: Path) -> Iterator[Open]:
+    journals: list[Journal] = []
+
+    def open_journal(now: float = NOON, **members: Any) -> Journal:
+        policy = CallsPolicy(**{"file": str(path), **members})
+        journals.append(Journal(policy, lambda: now))
+        return journals[-1]
+
+    yield open_journal
+    for each in journals:
+        each.close()
+
+
+def ids(path: Path) -> list[str]:
+    with Reader(path) as reader:
+        return [row["request_id"] for row in reader.find(Query(limit=100_000))]
+
+
+def test_calls_are_written_by_a_thread(opened: Open, make: Make, path: Path) -> None:
+    journal = opened()
+    journal.write([make(request_id="a"), make(request_id="b")])
+    journal.write([make(request_id="c")])
+    assert journal.flush() and journal.lost == 0
+    assert ids(path) == ["c", "b", "a"]
+
+
+def test_its_end_writes_what_waits(opened: Open, make: Make, path: Path) -> None:
+    journal = opened()
+    journal.write([make(request_id=f"{n}") for n in range(1000)])
+    journal.close()
+    assert len(ids(path)) == 1000
+
+
+@pytest.mark.parametrize("file", ["database", "memory"])
+def test_history_sees_what_was_just_written(opened: Open, make: Make, path: Path, file: str) -> None:
+    journal = opened(**({} if file == "database" else {"file": None}))
+    history = History(journal, lambda: str(path) if file == "database" else None)
+    journal.write([make(request_id="a"), make(request_id="b", outcome="error")])
+    page = history.find(Query(limit=1))
+    assert ([row["request_id"] for row in page.calls], page.source) == (["b"], file)
+    assert (page.next is not None) == (file == "database")
+    assert [row["request_id"] for row in history.find(Query(failed=True)).calls] == ["b"]
+    record = history.record("a")
+    assert record is not None and (record["request_id"], record["score"]) == ("a", None)
+    assert len(record["attempts"]) == 2
+    assert history.record("c") is None
+    assert len(history.spend(0.0, NOON + 1)) == (1 if file == "database" else 0)
+
+
+def test_feedback_is_kept_beside_the_call(opened: Open, make: Make, path: Path) -> None:
+    journal = opened()
+    journal.write([make(request_id="a")])
+    journal.score("a", 0.25)
+    record = History(journal, lambda: str(path)).record("a")
+    assert record is not None and record["score"] == 0.25
+
+
+def test_the_latest_stay_in_memory(opened: Open, make: Make) -> None:
+    journal = opened(recent=3, file=None)
+    journal.write([make(request_id=f"{n}") for n in range(5)])
+    assert [record.request_id for record in journal.recent] == ["2", "3", "4"]
+    journal.adopt(CallsPolicy(recent=2))
+    assert [record.request_id for record in journal.recent] == ["3", "4"]
+
+
+def test_a_prompt_is_taken_off_the_record_and_kept_without_its_secrets(
+    opened: Open, make: Make, path: Path
+) -> None:
+    record = make(request_id="a", prompt="Write to jane@mail.example \ud800")
+    journal = opened()
+    journal.write([record, make(request_id="b")])
+    assert record.prompt is UNSET and journal.recent[0].prompt is UNSET
+    journal.flush()
+    with Reader(path) as reader:
+        kept = {row["request_id"]: row for row in map(json.loads, reader.records(Query()))}
+    assert kept["a"]["prompt"] == "Write to [redacted] ?" and "prompt" not in kept["b"]
+    assert kept["a"].keys() - {"prompt"} == kept["b"].keys()
+
+
+def test_what_is_old_is_forgotten_in_passing(opened: Open, make: Make, path: Path) -> None:
+    journal = opened(max_age=100.0)
+    journal.write([make(request_id="old", time=NOON - 101), make(request_id="new", time=NOON - 99)])
+    journal.flush()
+    assert ids(path) == ["new"]
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def test_a_database_that_stays_locked_loses_a_batch_and_takes_the_next(
+    opened: Open, make: Make, path: Path, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("proxy.telemetry.archive.BUSY", 0.01)
+    journal = opened()
+    journal.write([make(request_id="a")])
+    journal.flush()
+    with locked(path), caplog.at_level(logging.ERROR, "kuro.calls"):
+        began = time.monotonic()
+        journal.write([make(request_id="b"), make(request_id="c")])
+        assert time.monotonic() - began < 1
+        journal.flush()
+    assert journal.lost == 2 and "calls could not be kept" in caplog.text
+    journal.write([make(request_id="d")])
+    journal.flush()
+    assert ids(path) == ["d", "a"] and journal.lost == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"Dear diary, " * 500, "no SQLite database"), (None, "could not be kept")]
+)
+def test_a_file_that_is_not_ours_loses_all_and_says_so_once(
+    opened: Open, make: Make, path: Path, content: bytes | None, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.mkdir() if content is None else path.write_bytes(content)
+    journal = opened()
+    with caplog.at_level(logging.ERROR, "kuro.calls"):
+        for n in range(3):
+            journal.write([make(request_id=f"{n}")])
+            journal.flush()
+    assert journal.lost == 3 and said in caplog.text
+    assert len(caplog.records) < 3
+    assert [record.request_id for record in journal.recent] == ["0", "1", "2"]
+    if content is not None:
+        assert path.read_bytes() == content
+
+
+def test_what_finds_the_backlog_full_is_lost(opened: Open, make: Make, path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(room, "BACKLOG", 10)
+    journal = opened()
+    record = make()
+    journal.write([replace(record, request_id=f"{n}") for n in range(25)])
+    journal.flush()
+    assert (journal.lost, len(ids(path)), BACKLOG) == (15, 10, 20_000)
