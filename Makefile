@@ -16,7 +16,10 @@ test: .venv/.dev .cache/aimock  ## run the tests
 overload: .venv/.dev  ## three times the capacity, dead collectors
 	$(BIN)/pytest -s -m slow tests/e2e/test_overload.py tests/e2e/test_sinks.py
 
-check: .venv/.dev lint test  ## what CI runs: format, ruff, mypy, tests
+check: .venv/.dev lint test scorecard  ## what CI runs: format, ruff, mypy, tests, the scorecard
+
+scorecard: .venv/.dev  ## how well the project's own labelled asks are classified
+	@$(BIN)/python -m tests.evaluate.own | $(BIN)/python -m proxy eval --intents -
 
 lint: .venv/.dev  ## format check, ruff, mypy --strict
 	$(BIN)/ruff format --check .
@@ -95,4 +98,4 @@ clean:  ## remove what the other targets made
 	  npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix $@ $(AIMOCK); \
 	fi
 
-.PHONY: help run test check lint format sixteen sixteen-full hostile hostile-upstreams overload soak bench bench-peers prometheus collector wheel lock clean train
+.PHONY: help run test check lint scorecard format sixteen sixteen-full hostile hostile-upstreams overload soak bench bench-peers prometheus collector wheel lock clean train

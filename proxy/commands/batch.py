@@ -77,8 +77,11 @@ _encode = msgspec.json.Encoder().encode
 class Bar:
     """A line on a terminal that says how far it is, drawn anew ten times a second at most."""
 
-    def __init__(self, screen: IO[str], total: int | None, clock: Callable[[], float]) -> None:
-        """`total` bytes are to be read; None: nobody knows."""
+    def __init__(
+        self, screen: IO[str], total: int | None, clock: Callable[[], float], unit: str = "rows"
+    ) -> None:
+        """`total` bytes are to be read; None: nobody knows. `unit`: what is counted."""
+        self._unit = unit
         self._screen = screen
         self._total = total
         self._clock = clock
@@ -98,7 +101,7 @@ class Bar:
         self._screen.flush()
 
     def _line(self, tally: Tally, seconds: float) -> str:
-        pace = f"{tally.rows:,} rows, {tally.rows / seconds:,.0f}/s"
+        pace = f"{tally.rows:,} {self._unit}, {tally.rows / seconds:,.0f}/s"
         if not self._total:
             return pace
         share = min(tally.bytes / self._total, 1.0)

@@ -1,0 +1,171 @@
+"""`kuro eval`: how good decisions are, on labelled intents or on graded outcomes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any, BinaryIO
+
+import msgspec
+
+from proxy.commands.batch import Bar, Tally
+from proxy.commands.options import Commands, command, open_file, refuse, within
+from proxy.errors import ApiError, ConfigError
+from proxy.routing.router import AUTO, BALANCED
+from proxy.settings import Settings, load
+
+_ROWS = """\
+Rows are JSON Lines. A row is a request (`prompt`, or `messages` and what belongs to them) and what is known
+of it:
+
+  --intents   {"prompt": "...", "gold_intent": "math", "also_ok": ["factual_qa"], "lang": "en", "source": "x"}
+              also_ok, lang and source may be missing.
+  --outcomes  {"prompt": "...", "q": {"MODEL": 0.0, ...}, "cost": {"MODEL": 0.00012, ...}}
+              q is the graded answer, 0..1; cost is USD for the call. Every row has the same models, two or
+              more.
+
+A model of the outcomes is one of the registry's when its name is the id, an alias, the upstream's name or the
+last part of one of these; --models tells others: --models groq/llama-3.3-70b=l70,weak=gemma,strong=l70.
+`weak` and `strong` are the two between which difficulty decides (if not given: the cheapest and the best).
+When two or more are in the registry, the router's own choices among them are measured, too. Models without
+a key take no part.
+
+Exit codes: 0; 1 when nothing shows that the router is better than chance which spends the same; 2 for bad
+input.
+"""
+
+
+def add(commands: Commands, environ: Mapping[str, str]) -> None:
+    """Adds the command."""
+    parser = command(commands, "eval", _eval, "measure how good decisions are", environ)
+    parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, _ROWS
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--intents", metavar="FILE", help="asks with their intent; - is stdin")
+    source.add_argument(
+        "--outcomes", metavar="FILE", help="asks with each model's graded outcome; - is stdin"
+    )
+    parser.add_argument(
+        "--models", metavar="A=B,...", default="", help="what outcomes call a model, or a role"
+    )
+    parser.add_argument("--model", default="auto", help="how the router is asked (default: auto)")
+    parser.add_argument("--plot", metavar="FILE", help="write the quality-cost curve as SVG")
+    parser.add_argument("--json", action="store_true", help="all measures as JSON")
+    parser.add_argument(
+        "--resamples",
+        type=partial(within, low=0, high=100_000),
+        default=500,
+        help="for intervals (default: 500)",
+    )
+    parser.add_argument("--seed", type=partial(within, low=0, high=2**31), default=1, help="of the resamples")
+
+
+def _eval(options: argparse.Namespace) -> int:
+    if options.intents is not None and (options.plot or options.models):
+        return refuse("--plot and --models go with --outcomes")
+    settings = load(options.config)
+    try:
+        with ExitStack() as files:
+            source = open_file(options.intents or options.outcomes, "rb", sys.stdin.buffer, files)
+            run = _eval_intents if options.intents is not None else _eval_outcomes
+            return run(options, settings, source)
+    except OSError as error:
+        return refuse(f"{error.filename}: {error.strerror}")
+
+
+def _eval_intents(options: argparse.Namespace, settings: Settings, source: BinaryIO) -> int:
+    from proxy.evaluate import labels, rows, text
+
+    data = rows.labelled(source, options.intents, settings.intents.intents)
+    answers = []
+    for row, decision in zip(
+        data, _decisions(settings, options.model, [row.body for row in data]), strict=True
+    ):
+        intent, sure = next(iter(decision["intents"].items()))
+        answers.append(labels.said(row, intent, sure))
+    with _progress("resamples", options.resamples) as progress:
+        card = labels.measure(answers, options.resamples, Random(options.seed).random, progress)
+    _print(options, card, text.intents(card))
+    return 0
+
+
+def _eval_outcomes(options: argparse.Namespace, settings: Settings, source: BinaryIO) -> int:
+    from proxy.evaluate import field, plot, rows, scorecard, text
+
+    data = rows.graded(source, options.outcomes)
+    names, models = data[0].q, settings.models
+    given = field.named(options.models, names, models)
+    asks = field.gather(data, given)
+    ours = {**field.known(names, models), **{id: name for id, name in given.items() if id not in field.ROLES}}
+    bodies = [row.body for row in data]
+    ways = (options.model, *_profiles(settings, options.model)) if len(ours) > 1 else (options.model,)
+    decided = {way: list(_decisions(settings, way, bodies)) for way in ways}
+    routed = {f"router {way}": [_first(one, ours, asks.strong) for one in decided[way]] for way in ways}
+    difficulty = [one["difficulty"] for one in decided[options.model]]
+    with _progress("resamples", options.resamples) as progress:
+        card = scorecard.measure(
+            asks,
+            difficulty,
+            routed if len(ours) > 1 else {},
+            options.resamples,
+            Random(options.seed).random,
+            progress,
+        )
+    if options.plot:
+        Path(options.plot).write_text(plot.svg(card), "utf-8")
+    _print(options, card, text.outcomes(card))
+    return 0 if card.lead.above_zero else 1
+
+
+def _profiles(settings: Settings, asked: str) -> list[str]:
+    """The other ways to ask for `auto`; plain `auto` is the balanced one."""
+    ways = [AUTO if name == BALANCED else f"{AUTO}:{name}" for name in settings.routing.profiles]
+    return [way for way in ways if way != asked]
+
+
+def _first(decision: dict[str, Any], ours: Mapping[str, str], otherwise: str) -> str:
+    """The outcomes' name of the model that would have been asked first of those that were graded."""
+    ranked = (*decision["plan"], *decision["scores"])
+    return next((ours[id] for id in ranked if id in ours), otherwise)
+
+
+def _decisions(settings: Settings, model: str, bodies: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The router's decision on each request, without a call. Raises ConfigError with those it can't plan."""
+    from proxy.app import explainer
+
+    decide = explainer(settings)
+    problems = []
+    with _progress("rows", len(bodies)) as progress:
+        for number, body in enumerate(bodies, start=1):
+            try:
+                yield decide({**body, "model": model})
+            except ApiError as error:
+                problems.append(f"row {number}: {error.message}")
+            progress(number)
+    if problems:
+        raise ConfigError(problems)
+
+
+@contextmanager
+def _progress(unit: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, elsewhere nothing."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    bar = Bar(sys.stderr, total, time.monotonic, unit)
+    try:
+        yield lambda done: bar(Tally(rows=done, bytes=done))
+    finally:
+        bar.clear()
+
+
+def _print(options: argparse.Namespace, card: object, lines: Iterable[str]) -> None:
+    if options.json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(card), indent=2).decode() + "\n")
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in lines))

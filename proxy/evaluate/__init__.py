@@ -1,0 +1,1 @@
+"""How good decisions are, measured: labelled intents, and graded outcomes of several models."""

@@ -1,0 +1,53 @@
+"""How sure a measure is: the same measure of many samples drawn from its own rows, with replacement.
+
+Percentile bootstrap (Efron 1979). Rows are drawn, so that an interval tells what other prompts of the same
+kind would have given, and nothing of prompts of another kind. All measures are taken of the same draws:
+differences between policies are paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from msgspec import Struct
+
+Chance = Callable[[], float]
+"""0 <= chance < 1. Seeded where it comes from, so that the same rows tell the same."""
+
+LEVEL = 0.95
+"""What an interval shall cover."""
+
+
+class Estimate(Struct, frozen=True):
+    """A measure, and between what it lies. None: it means nothing here, as a part of no gap."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def above_zero(self) -> bool:
+        """The whole interval is."""
+        return self.low is not None and self.low > 0.0
+
+
+def draws(rows: int, times: int, chance: Chance) -> Iterator[list[int]]:
+    """`times` samples of so many row numbers."""
+    for _ in range(times):
+        yield [int(rows * chance()) for _ in range(rows)]
+
+
+def estimate(value: float | None, sampled: Sequence[float | None]) -> Estimate:
+    """The interval from what the samples gave; samples in which the measure meant nothing don't count."""
+    known = sorted([one for one in sampled if one is not None])
+    if value is None or not known:
+        return Estimate(value)
+    return Estimate(value, quantile(known, (1.0 - LEVEL) / 2.0), quantile(known, (1.0 + LEVEL) / 2.0))
+
+
+def quantile(ranked: Sequence[float], share: float) -> float:
+    """Between the two nearest of ascending values."""
+    place = share * (len(ranked) - 1)
+    below = int(place)
+    above = min(below + 1, len(ranked) - 1)
+    return ranked[below] + (place - below) * (ranked[above] - ranked[below])

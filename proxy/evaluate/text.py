@@ -1,0 +1,103 @@
+"""Scorecards as plain text: a table for each question, intervals in brackets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from proxy.evaluate.labels import IntentCard, Share
+from proxy.evaluate.resample import Estimate
+from proxy.evaluate.scorecard import Measured, Scorecard
+
+_CURVE = {
+    "apgr": "APGR",
+    "apgr_per_dollar": "per dollar",
+    "cpt50": "CPT50",
+    "cpt80": "CPT80",
+    "dollars50": "$ for 50 %",
+    "dollars80": "$ for 80 %",
+}
+_POINT = {"quality": "quality", "cost": "USD/1000", "arena": "arena", "recovered": "of the gap"}
+_WORST = 12
+
+
+def outcomes(card: Scorecard) -> Iterator[str]:
+    """The lines of a scorecard on graded outcomes."""
+    yield f"{card.rows:,} asks, from {card.weak} (weak) to {card.strong} (strong); 95 % intervals"
+    yield ""
+    yield from _lines("weak or strong, by", tuple(_CURVE.values()), _cells(card.curves, _CURVE))
+    yield ""
+    yield from _lines("a model for each ask", tuple(_POINT.values()), _cells(card.points, _POINT))
+    yield ""
+    yield f"difficulty over prompt length, per dollar: {number(card.lead_over_length, sign='+')}"
+    of = "of the router's choices" if "shuffle" in card.points else "averaged over the curve"
+    verdict = "better than chance" if card.lead.above_zero else "NOT shown to be better than chance"
+    yield f"quality above chance at the same cost, {of}: {number(card.lead, sign='+')}: {verdict}"
+
+
+def intents(card: IntentCard) -> Iterator[str]:
+    """The lines of a scorecard on labelled asks."""
+    yield f"{card.rows:,} asks; 95 % intervals"
+    yield f"accuracy {number(card.accuracy)}, macro-F1 {number(card.macro_f1)}"
+    yield ""
+    heads = ("precision", "recall", "F1", "rows")
+    rows = {
+        name: (f"{one.precision:.2f}", f"{one.recall:.2f}", f"{one.f1:.2f}", str(one.rows))
+        for name, one in card.intents.items()
+    }
+    yield from _lines("intent", heads, rows)
+    yield ""
+    yield from _shares("language", card.languages)
+    yield ""
+    yield from _shares("source", card.sources)
+    wrong = [
+        (count, gold, said)
+        for gold, row in card.confusion.items()
+        for said, count in row.items()
+        if gold != said
+    ]
+    yield ""
+    yield f"confusion, most often first ({sum(count for count, _, _ in wrong)} wrong):"
+    for count, gold, said in sorted(wrong, key=lambda one: (-one[0], one[1:]))[:_WORST]:
+        yield f"  {count:4}  {gold} taken for {said}"
+    yield ""
+    bins = {f"{one.sure:.2f}": (f"{one.right:.2f}", str(one.rows)) for one in card.calibration}
+    yield from _lines("confidence", ("were right", "rows"), bins)
+    yield f"off by {card.off:.3f} on average"
+
+
+def number(one: Estimate, scale: float = 1.0, sign: str = "") -> str:
+    """`0.560 [0.541, 0.583]`; with `+` as the sign, `+0.020 [+0.011, +0.031]`."""
+    if one.value is None:
+        return "-"
+    middle = f"{scale * one.value:{sign}.3f}"
+    if one.low is None or one.high is None:
+        return middle
+    return f"{middle} [{scale * one.low:{sign}.3f}, {scale * one.high:{sign}.3f}]"
+
+
+def _cells(measured: Measured, heads: Iterable[str]) -> dict[str, list[str]]:
+    """Costs are told per thousand asks."""
+    return {
+        policy: [number(measures[name], 1000.0 if name == "cost" else 1.0) for name in heads]
+        for policy, measures in measured.items()
+    }
+
+
+def _lines(title: str, heads: Sequence[str], rows: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    first = max(map(len, (title, *rows)))
+    widths = [max(len(head), *(len(row[place]) for row in rows.values())) for place, head in enumerate(heads)]
+    yield _line(title, heads, first, widths)
+    for name, row in rows.items():
+        yield _line(name, row, first, widths)
+
+
+def _line(name: str, cells: Sequence[str], first: int, widths: Sequence[int]) -> str:
+    return f"{name:{first}}  " + "  ".join(
+        f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)
+    )
+
+
+def _shares(title: str, shares: dict[str, Share]) -> Iterator[str]:
+    return _lines(
+        title, ("right", "rows"), {name: (f"{one.right:.2f}", str(one.rows)) for name, one in shares.items()}
+    )

@@ -1,0 +1,116 @@
+"""`kuro eval` as it is typed: what it prints, what it writes, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from proxy.__main__ import main
+
+LABELS = [
+    {"prompt": "Write a Python function that reverses a list", "gold_intent": "code", "lang": "en"},
+    {"prompt": "What is 17 * 23?", "gold_intent": "math", "lang": "en"},
+    {"prompt": "Hallo, wie geht es dir?", "gold_intent": "casual_chat", "lang": "de"},
+    {"prompt": "Translate to French: good morning", "gold_intent": "writing", "also_ok": ["translation"]},
+    {"prompt": "What is 4 * 4?", "gold_intent": "roleplay"},
+]
+HARD = "Prove rigorously that the distributed algorithm is optimal, step by step, for constraint {}."
+EASY = "Who was {}?"
+
+
+def written(path: Path, rows: list[dict[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return str(path)
+
+
+def outcomes(small: str, large: str) -> list[dict[str, Any]]:
+    """A small model that fails at what is hard, and a large one at nine times the price."""
+    chance, rows = Random(2), []
+    for number in range(80):
+        hard = bool(number % 2)
+        fails = chance.random() < (0.8 if hard else 0.1)
+        q = {small: float(not fails), large: 1.0}
+        rows.append(
+            {"prompt": (HARD if hard else EASY).format(number), "q": q, "cost": {small: 1e-5, large: 9e-5}}
+        )
+    return rows
+
+
+def test_labelled_asks_become_a_scorecard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["eval", "--intents", written(tmp_path / "a.jsonl", LABELS), "--json", "--resamples", "20"]) == 0
+    )
+    card = json.loads(capsys.readouterr().out)
+    assert card["rows"] == 5 and card["accuracy"]["value"] == 0.8
+    assert card["confusion"]["roleplay"] == {"math": 1} and card["languages"]["en"] == {
+        "right": 1.0,
+        "rows": 2,
+    }
+
+
+def test_the_same_scorecard_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "--intents", written(tmp_path / "a.jsonl", LABELS), "--resamples", "20"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("5 asks; 95 % intervals\naccuracy 0.800 [")
+    assert "1  roleplay taken for math" in out
+
+
+def test_difficulty_that_knows_who_needs_the_strong_model_is_better_than_chance(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, plot = written(tmp_path / "o.jsonl", outcomes("tiny", "huge")), tmp_path / "o.svg"
+    assert main(["eval", "--outcomes", file, "--plot", str(plot), "--resamples", "100"]) == 0
+    out = capsys.readouterr().out
+    assert "80 asks, from tiny (weak) to huge (strong)" in out and "averaged over the curve" in out
+    assert plot.read_text("utf-8").startswith("<svg ")
+
+
+def test_difficulty_that_sends_the_wrong_asks_up_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path / "o.jsonl", outcomes("tiny", "huge"))
+    assert main(["eval", "--outcomes", file, "--models", "weak=huge,strong=tiny", "--resamples", "50"]) == 1
+    assert "NOT shown to be better than chance" in capsys.readouterr().out
+
+
+def test_the_routers_own_choices_are_measured_among_models_of_the_registry(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path / "o.jsonl", outcomes("fast", "simulated/reasoning"))
+    main(["eval", "--outcomes", file, "--json", "--resamples", "20"])
+    points = json.loads(capsys.readouterr().out)["points"]
+    assert {"router auto", "router auto:cheap", "router auto:best", "shuffle"} <= points.keys()
+    assert points["router auto:best"]["quality"]["value"] >= points["router auto:cheap"]["quality"]["value"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--outcomes", "{missing}"], "missing.jsonl: No such file or directory"),
+        (["--outcomes", "{labels}"], "a.jsonl: line 1: Object missing required field `q`"),
+        (["--intents", "{labels}", "--plot", "x.svg"], "--plot and --models go with --outcomes"),
+        (["--outcomes", "{outcomes}", "--models", "gpt=tiny"], "--models: 'gpt' is no ready model"),
+        (["--outcomes", "{outcomes}", "--model", "auto:brave"], "auto:brave"),
+    ],
+    ids=[
+        "no such file",
+        "rows of the other kind",
+        "a plot of labels",
+        "an unknown model",
+        "an unknown profile",
+    ],
+)
+def test_bad_input_is_named(
+    arguments: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {
+        "{missing}": str(tmp_path / "missing.jsonl"),
+        "{labels}": written(tmp_path / "a.jsonl", LABELS),
+        "{outcomes}": written(tmp_path / "o.jsonl", outcomes("tiny", "huge")),
+    }
+    assert main(["eval", *(files.get(argument, argument) for argument in arguments)]) == 2
+    assert problem in capsys.readouterr().err
