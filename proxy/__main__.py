@@ -1,4 +1,4 @@
-"""The command line: `kuro serve | check | explain | eval | calls | init`, also `python -m proxy`.
+"""The command line: `kuro serve | check | explain | eval | calls | replay | init`, also `python -m proxy`.
 
 Exit codes: 0 all is well, 1 some rows or the request were bad, 2 the configuration or the call is wrong.
 """
@@ -11,11 +11,11 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from proxy import __version__
-from proxy.commands import calls, check, eval, explain, init, serve
+from proxy.commands import calls, check, eval, explain, init, replay, serve
 from proxy.commands.options import Run
 from proxy.errors import ConfigError
 
-COMMANDS = (serve, check, explain, eval, calls, init)
+COMMANDS = (serve, check, explain, eval, calls, replay, init)
 """In the order of the help. What a command alone needs is imported when it runs."""
 
 

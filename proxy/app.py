@@ -35,7 +35,9 @@ from proxy.routing.adapt import Adapt, Shift, Signal
 from proxy.routing.classify import Classifier
 from proxy.routing.explain import decide
 from proxy.routing.features import prompt_tokens
+from proxy.routing.grounds import grounds
 from proxy.routing.policy import StreamRecovery
+from proxy.routing.replay import Replay, decided_again
 from proxy.routing.router import Router, new_memory, renew_memory
 from proxy.routing.tokens import estimate
 from proxy.server.admission import Admission
@@ -93,7 +95,7 @@ class Engine:
         self.metrics.loaded(settings.epoch, time.time())
         self.call_log = CallLog(settings.log)
         self.baseline = Baseline(settings.baseline, cost)
-        self.journal = Journal(settings.calls, time.time)
+        self.journal = Journal(settings.calls, time.time, grounds)
         # The baseline completes the records for those behind it, the journal takes off what is not for them.
         sinks: list[Sink] = [self.baseline, self.journal, self.call_log, self.metrics, *self.traces]
         self.recorder = Recorder(settings.records, sinks)
@@ -260,6 +262,7 @@ class Engine:
             metrics=self.scrape.show,
             flush=self.recorder.flush,
             history=History(self.journal, lambda: self.settings.calls.file),
+            decided_again=lambda record: decided_again(replayer(self.settings), record),
             draining=lambda: self.admission.closed,
             started=self.started,
         )
@@ -277,6 +280,12 @@ def explainer(settings: Settings) -> Callable[[Mapping[str, Any]], dict[str, Any
         return decide(router, parse(msgspec.json.encode(_body(row))))
 
     return explain
+
+
+def replayer(settings: Settings) -> Replay:
+    """What `kuro replay` gives its records to."""
+    router = _router(settings, None).apart()
+    return Replay(router, settings.models, settings.epoch, Classifier(settings.intents).classify, cost)
 
 
 def _body(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from proxy.dispatch.answer import Answer, Write
 from proxy.dispatch.call import Call, Pairs
 from proxy.dispatch.executor import Executor
 from proxy.errors import ApiError
-from proxy.record import CallRecord
+from proxy.record import Attempt, CallRecord
 from proxy.routing import judge
 from proxy.routing.explain import described
 from proxy.routing.features import extract
@@ -97,7 +97,7 @@ class Gateway:
                 plan = house.router.plan(request, headers, session, judging=False, traced=traced)
                 assert isinstance(plan, RoutePlan)
             call.plan = plan
-            _book(record, plan)
+            _book(record, plan, house.epoch)
             if house.prompt_chars:
                 record.prompt = extract(request).ask[: house.prompt_chars]
             answer = await house.executor.run(call)
@@ -149,31 +149,30 @@ JUDGED = "judge"
 def trace(call: Call) -> dict[str, Any]:
     """Why this call went where it went, for a reader: the `kuro` object of a traced reply."""
     assert call.plan is not None
-    tried = [
-        {
-            "model": attempt.model,
-            "outcome": attempt.outcome,
-            "failure": attempt.failure,
-            "status": attempt.status,
-            "reason": attempt.reason,
-            "ttft_ms": attempt.ttft_ms,
-            "hedge": attempt.hedge,
-        }
-        for attempt in call.record.attempts
-    ]
+    record = call.record
     return {
         **described(call.plan),
-        "request_id": call.record.request_id,
-        "selected_model": call.record.selected_model,
-        "attempts": tried,
+        "request_id": record.request_id,
+        "selected_model": record.selected_model,
+        "attempts": [_told(attempt) for attempt in record.attempts],
+        "queued_ms": round(record.queued_ms, 3),
+        "cost_usd": record.cost_usd,
+        "wasted_usd": record.wasted_usd,
     }
 
 
-def _book(record: CallRecord, plan: RoutePlan) -> None:
+def _told(attempt: Attempt) -> dict[str, Any]:
+    """An attempt without what it doesn't have."""
+    told = msgspec.to_builtins(attempt)
+    return {name: value for name, value in told.items() if value not in (None, "", False) or name == "status"}
+
+
+def _book(record: CallRecord, plan: RoutePlan, epoch: str) -> None:
     record.route = plan.route
     record.profile = plan.profile
     record.plan = plan.models
     record.scores = plan.ranking
+    record.why = plan, epoch
     seen = plan.classification
     if seen is not None:
         record.intent = seen.intents[0][0]

@@ -6,11 +6,12 @@ Times are milliseconds or Unix seconds, as the names say; costs are USD.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType, field
 
-from proxy.types import FailureKind, Usage
+from proxy.types import FailureKind, RoutePlan, Usage
 
 
 class Attempt(Struct):
@@ -35,6 +36,35 @@ class Attempt(Struct):
     cost_usd: float | None = None
     hedge: bool = False
     """It was begun beside another that was late."""
+    seam: str = ""
+    """How it continued a broken stream: `prefill`, or `restart`, what was sent already held back ..."""
+    seam_at: int = 0
+    """... after so many characters."""
+
+
+class Grounds(Struct, frozen=True, omit_defaults=True):
+    """What a decision was made of, beside what the record says of it: enough to take it again."""
+
+    epoch: str
+    """The configuration that was in force."""
+    prompt_tokens: int = 0
+    """Estimated."""
+    completion_tokens: int = 0
+    """What the caller reserved."""
+    needs: tuple[str, ...] = ()
+    turns: int = 1
+    tool_loop: bool = False
+    background: str | None = None
+    language: str = ""
+    """ISO 639-1; nothing where the decision was remembered, and the words were not looked at."""
+    evidence: tuple[str, ...] = ()
+    """What spoke for the intents."""
+    headers: dict[str, str] = {}
+    incumbent: str | None = None
+    shut: tuple[str, ...] = ()
+    standing: Mapping[str, tuple[float, float, float]] = {}
+    """Model -> latency, success, quality, as in a `RoutePlan`."""
+    exploring: bool = False
 
 
 class CallRecord(Struct):
@@ -83,6 +113,8 @@ class CallRecord(Struct):
     status: int = 500
     """The HTTP status that the caller saw; 499 when it left."""
     error_code: str | None = None
+    why: tuple[RoutePlan, str] | UnsetType = UNSET
+    """The decision and its configuration's epoch, on their way to the call log: there they are `grounds`."""
     prompt: str | UnsetType = UNSET
     """What was asked, cut to a bounded length. Unset unless the operator wants it, and on its way to the call
     log alone: whatever other sinks get lacks it."""

@@ -8,6 +8,7 @@ Times are seconds unless the name says otherwise; prices are USD per million tok
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -197,6 +198,16 @@ class RoutePlan(Struct, frozen=True):
     profile: str = "balanced"
     ranking: dict[str, float] = {}
     """Model -> total, best first; empty when nothing was scored."""
+    incumbent: str | None = None
+    """The model that the conversation was with."""
+    shut: frozenset[str] = frozenset()
+    """Models whose circuit would not have admitted a call."""
+    standing: Mapping[str, tuple[float, float, float]] = {}
+    """Model -> its latency, success and quality as they were known, 0..1 each."""
+    headers: Mapping[str, str] = {}
+    """Those of the caller's headers that some rule reads, with their values."""
+    language: str | None = None
+    """The ask's, where a rule looked at it."""
     exploring: bool = False
     """It was ranked as if lasting evidence had moved nothing, to see whether that still holds."""
     scores: tuple[Scored, ...] = ()

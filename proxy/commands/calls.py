@@ -6,17 +6,15 @@ import argparse
 import shutil
 import sqlite3
 import sys
-import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from proxy.commands.options import Commands, command, refuse, within
+from proxy.commands.options import Commands, command, point_in_time, refuse, since_option, within
 from proxy.record import Query, Row
 from proxy.settings import load
 from proxy.telemetry.archive import ArchiveError, Reader
-from proxy.wire.when import FORMS, moment
 
 
 def add(commands: Commands, environ: Mapping[str, str]) -> None:
@@ -25,8 +23,8 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
     calls.add_argument(
         "--file", metavar="FILE", type=Path, help="the database (default: the configuration's)"
     )
-    calls.add_argument("--since", metavar="WHEN", type=_moment, help=FORMS)
-    calls.add_argument("--until", metavar="WHEN", type=_moment, help="likewise")
+    since_option(calls)
+    calls.add_argument("--until", metavar="WHEN", type=point_in_time, help="likewise")
     calls.add_argument("--failed", action="store_true", help="only those that failed")
     for name, help in _FILTERS.items():
         calls.add_argument(f"--{name}", metavar=name.upper(), help=help)
@@ -42,13 +40,6 @@ _FILTERS = {
     "session": "of this conversation",
     "key": "of the caller's key of this name",
 }
-
-
-def _moment(text: str) -> float:
-    try:
-        return moment(text, time.time())
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _limit(text: str) -> int:

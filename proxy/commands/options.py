@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias
+
+from proxy.wire.when import FORMS, moment
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """Where a command adds itself."""
@@ -41,6 +44,19 @@ def option(
     variable = "KURO_" + flag.strip("-").replace("-", "_").upper()
     default = environ.get(variable) or None
     parser.add_argument(flag, type=type or str, metavar=metavar, default=default, help=f"{help} [{variable}]")
+
+
+def since_option(parser: argparse.ArgumentParser) -> None:
+    """`--since`, as Unix time."""
+    parser.add_argument("--since", metavar="WHEN", type=point_in_time, help=FORMS)
+
+
+def point_in_time(text: str) -> float:
+    """Unix time; raises argparse's error for what is no point in time."""
+    try:
+        return moment(text, time.time())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def within(text: str, low: int, high: int) -> int:

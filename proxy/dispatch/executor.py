@@ -262,13 +262,14 @@ class Executor(Struct, frozen=True):
         walk.hedged = True  # what continues a stream is asked in the words of one model
         goes_on = walk.broke(broken.lane.model, failure)
         while goes_on and call.remaining() > 0.0 and (model := walk.next()) is not None:
-            for exchange in _continuations(self.lanes[model.id], request, sent):
+            for how, exchange in _continuations(self.lanes[model.id], request, sent):
                 permit = self.breakers.admit(model.id)
                 if isinstance(permit, Refusal):
                     _skip(call, model, permit)
                     break
                 part = await self._ask(call, walk, permit, exchange)
                 if part is not None:
+                    part.attempt.seam, part.attempt.seam_at = how, len(sent)
                     return part
                 refusal = walk.failures[-1][1]
                 goes_on = walk.goes_on(refusal)
@@ -299,12 +300,12 @@ class Executor(Struct, frozen=True):
         )
 
 
-def _continuations(lane: Lane, request: ChatRequest, sent: str) -> Iterator[Exchange]:
+def _continuations(lane: Lane, request: ChatRequest, sent: str) -> Iterator[tuple[str, Exchange]]:
     """How this model may be asked to continue: by prefill where it takes one, then from the start."""
     asked = prefilled(request, lane.model, sent)
     if asked is not None:
-        yield Exchange(lane, asked[0], lambda decoder: Seam(decoder, asked[1], lenient=True))
-    yield Exchange(lane, request, lambda decoder: Seam(decoder, sent))
+        yield "prefill", Exchange(lane, asked[0], lambda decoder: Seam(decoder, asked[1], lenient=True))
+    yield "restart", Exchange(lane, request, lambda decoder: Seam(decoder, sent))
 
 
 def _patience(remaining: float, streams: bool, lane: Lane, others: bool) -> float:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from proxy.routing import judge, rules, scoring
+from proxy.routing.language import language
 from proxy.routing.memory import Clock, Decision, Once, Recent
 from proxy.routing.policy import RoutingPolicy, Weights
 from proxy.routing.pool import Pool, Pools
+from proxy.routing.scoring import Stand
 from proxy.types import Choice, Classification, Features, Model
 
 
@@ -25,6 +27,7 @@ class Memory(Struct, frozen=True):
     clock: Clock
 
 
+DIGITS = 5
 _EVEN = Weights()
 
 
@@ -39,6 +42,10 @@ class Sight:
     ) -> None:
         """`unmoved`: the standing without what lasting evidence has moved, where it has moved any."""
         self.standing = standing
+        self.kept = {
+            model: Stand(*[round(term, DIGITS) for term in terms]) for model, terms in standing.items()
+        }
+        """The same for the record, once for hundreds of plans: as exact as what it rests on."""
         self.unmoved = Sight(unmoved, profiles) if unmoved is not None else None
         self._profiles = profiles
         self._scorers: dict[tuple[Pool, str], scoring.Scorer] = {}
@@ -80,11 +87,28 @@ class Ground(Struct, frozen=True):
     """Decisions of another configuration are never found."""
 
 
+class Past(Struct, frozen=True):
+    """A former decision's grounds, in the terms of those who decide."""
+
+    profile: str
+    features: Features
+    classification: Classification
+    language: str
+    headers: Mapping[str, str]
+    incumbent: str | None
+    """The conversation's model."""
+    shut: frozenset[str]
+    standing: scoring.Standing
+    ranking: scoring.Ranking | None
+    """The totals, where they hold for whoever decides again."""
+
+
 class Climb:
     """What is known of one request, each part worked out when it is first needed."""
 
-    __slots__ = ("_features", "_pool", "_read", "_shut", "choice", "firm", "ground", "headers", "judging",
-                 "key", "known", "profile", "question", "ranking", "session", "sight")  # fmt: skip
+    __slots__ = ("_features", "_pool", "_read", "_shut", "choice", "exploring", "firm", "ground", "headers",
+                 "incumbent", "judging", "key", "known", "profile", "question", "ranking", "session", "sight",
+                 "spoken")  # fmt: skip
 
     def __init__(
         self,
@@ -110,12 +134,27 @@ class Climb:
         """Set when the judge has to be asked before the climb can go on."""
         self.sight: Sight | None = None
         """Who ranks, if not what the ground sees now."""
+        self.exploring = False
+        """It is looked past what lasting evidence has moved."""
+        self.incumbent: str | None = None
+        """The conversation's model, once it was looked for."""
         self.firm = True
         """No rung passed because of a circuit: the same request will be decided alike."""
         self._read = read
         self._features: Features | None = None
         self._pool: Pool | None = None
         self._shut: frozenset[str] | None = None
+        self.spoken: str | None = None
+        """The ask's language, once it was looked at."""
+
+    @classmethod
+    def again(cls, ground: Ground, past: Past) -> Climb:
+        """The climb of a former decision: what it was made of is known already."""
+        climb = cls(ground, lambda: past.features, b"", past.headers, past.profile, "", False)
+        climb.known, climb.ranking, climb.incumbent = past.classification, past.ranking, past.incumbent
+        climb.sight = Sight(past.standing, ground.policy.profiles)
+        climb._shut, climb.spoken = past.shut & ground.ids, past.language
+        return climb
 
     @property
     def features(self) -> Features:
@@ -130,6 +169,13 @@ class Climb:
         if self.known is None:
             self.known = self.ground.classify(self.features)
         return self.known
+
+    @property
+    def language(self) -> str:
+        """The ask's, ISO 639-1."""
+        if self.spoken is None:
+            self.spoken = language(self.features.ask)
+        return self.spoken
 
     @property
     def pool(self) -> Pool:
@@ -168,4 +214,5 @@ class Climb:
         self._features = decision.facts
         self._pool = decision.pool
         self.known = decision.classification
+        self.spoken = decision.spoken
         self.ranking = decision.ranking()

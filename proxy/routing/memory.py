@@ -118,6 +118,8 @@ class Decision(Struct, frozen=True, gc=False):
     models: tuple[str, ...]
     """By total, best first."""
     totals: bytes
+    spoken: str | None = None
+    """The ask's language, if a rule looked at it."""
 
     def ranking(self) -> Ranking:
         """As it was when it was decided."""
@@ -133,11 +135,12 @@ def decision(
     classification: Classification,
     ranking: Ranking,
     once: Once,
+    spoken: str | None = None,
 ) -> Decision:
     """Packs one."""
     facts = once(msgspec.structs.replace(features, ask="", context=()))
     totals = pack(f"{len(ranking)}d", *ranking.values())
-    return Decision(step, model, pool, facts, classification, once(tuple(ranking)), totals)
+    return Decision(step, model, pool, facts, classification, once(tuple(ranking)), totals, spoken)
 
 
 class Glance(Generic[Value]):

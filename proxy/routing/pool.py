@@ -35,7 +35,7 @@ class Pools:
 
     def __init__(self, candidates: Sequence[Candidate]) -> None:
         models = [c.model for c in candidates]
-        self._candidates = candidates
+        self.all = candidates
         self._windows = sorted({_room(m) for m in models})
         self._answers = sorted({m.max_output_tokens for m in models if m.max_output_tokens is not None})
         self._pools: dict[tuple[frozenset[Need], int, int], Pool] = {}
@@ -50,7 +50,7 @@ class Pools:
         key = (features.needs, bisect_left(self._windows, tokens), bisect_left(self._answers, answer))
         pool = self._pools.get(key)
         if pool is None:
-            able = tuple(c for c in self._candidates if _serves(c.model, features.needs, tokens, answer))
+            able = tuple(c for c in self.all if _serves(c.model, features.needs, tokens, answer))
             pool = self._pools[key] = Pool(able, frozenset([c.id for c in able]))
         return pool
 

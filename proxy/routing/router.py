@@ -15,19 +15,21 @@ from itertools import count
 from msgspec.structs import replace
 
 from proxy.routing import judge, plan, refusal, rules, scoring
-from proxy.routing.climb import Climb, Ground, Memory, Sight
+from proxy.routing.climb import Climb, Ground, Memory, Past, Sight
 from proxy.routing.features import extract
 from proxy.routing.memory import Clock, Glance, Once, Recent, conversation, digest
 from proxy.routing.policy import RoutingPolicy, Step
-from proxy.routing.pool import Pools, unfit
+from proxy.routing.pool import Pools
 from proxy.routing.steps import REVISES, default, take
-from proxy.types import ChatRequest, Classification, Features, Model, Need, RoutePlan, Rung, Scored
+from proxy.routing.why import climb_with_reasons, filtered, scores
+from proxy.types import ChatRequest, Classification, Features, Model, Need, RoutePlan
 
 AUTO = "auto"
 BALANCED = "balanced"
 """The profile of plain `auto`."""
 EXPLICIT = "explicit"
 """The route of models that the caller named."""
+_NO_HEADERS: Mapping[str, str] = {}
 UNREAD = Features(ask="")
 """Of a request whose plan needs no look at it."""
 GLANCE = 0.1
@@ -126,7 +128,7 @@ class Router:
         if self._explores:
             self._explore(climb)
         if traced:
-            return self._traced(climb, request)
+            return self._traced(climb, extract(request))
         for step in self._ladder:
             if climb.choice is None or step in REVISES:
                 take(step, climb)
@@ -137,7 +139,7 @@ class Router:
     def _explore(self, climb: Climb) -> None:
         unmoved = self.ground.sight().unmoved
         if unmoved is not None and self._chance() < self.ground.policy.adapt.explore:
-            climb.key, climb.sight = b"", unmoved
+            climb.key, climb.sight, climb.exploring = b"", unmoved, True
 
     def judged(self, question: judge.Question, verdict: judge.Verdict) -> None:
         """Keeps the judge's verdict for the plan that waits for it, and for the same ask later."""
@@ -147,6 +149,27 @@ class Router:
         """The conversation is with this model now."""
         if session and not plan.explicit and plan.features.background is None:
             self.ground.memory.conversations.put(conversation(session, plan.profile), model)
+
+    def decide_again(self, past: Past, *, traced: bool = False) -> RoutePlan:
+        """The plan that this configuration makes of former grounds. Raises ApiError as `plan` does."""
+        standing = scoring.standing(self.ground.pools.all, lambda _: None)
+        known = {model: past.standing.get(model, stand) for model, stand in standing.items()}
+        climb = Climb.again(self.ground, replace(past, standing=known))
+        if traced:
+            plan = self._traced(climb, past.features)
+            assert isinstance(plan, RoutePlan)
+            return plan
+        for step in self._ladder:
+            if climb.choice is None or step in REVISES:
+                take(step, climb)
+        return self._planned(climb)
+
+    def named_again(self, models: Sequence[str], asked: str) -> RoutePlan:
+        """The plan of models that a caller named, `asked` as `model`; those that are left of them."""
+        left = tuple(model for model in models if model in self.ground.models)
+        if not left:
+            raise refusal.unknown(asked, "model", list(self.names()))
+        return RoutePlan(left, EXPLICIT, UNREAD, explicit=True)
 
     def apart(self) -> Router:
         """The same router with a memory of its own that keeps nothing: to explain decisions."""
@@ -178,25 +201,27 @@ class Router:
             classification=climb.classification,
             profile=climb.profile,
             ranking=ranking,
-            exploring=climb.sight is not None,
+            incumbent=climb.incumbent,
+            shut=climb.shut,
+            standing=(climb.sight or ground.sight()).kept,
+            headers={name: climb.headers[name] for name in ground.headers if name in climb.headers}
+            if ground.headers
+            else _NO_HEADERS,
+            language=climb.spoken,
+            exploring=climb.exploring,
         )
 
-    def _traced(self, climb: Climb, request: ChatRequest) -> RoutePlan | judge.Question:
+    def _traced(self, climb: Climb, features: Features) -> RoutePlan | judge.Question:
         """The same plan with its reasons."""
-        rungs = []
-        for step in self.ground.policy.ladder:
-            if climb.choice is not None and step not in REVISES:
-                rungs.append(Rung(step, "not asked: an earlier rung answered"))
-                continue
-            rungs.append(_timed(step, climb))
-            if climb.question is not None:
-                return climb.question
+        rungs = climb_with_reasons(climb)
+        if climb.question is not None:
+            return climb.question
         return replace(
             self._planned(climb),
-            features=extract(request),  # a decision that was remembered has forgotten the words
-            rungs=tuple(rungs),
-            scores=_scores(climb),
-            filtered=_filtered(climb),
+            features=features,  # a decision that was remembered has forgotten the words
+            rungs=rungs,
+            scores=scores(climb),
+            filtered=filtered(climb),
         )
 
     def _named(self, request: ChatRequest, traced: bool) -> RoutePlan:
@@ -242,32 +267,6 @@ def _look(
     shifts = moved()
     standing = scoring.standing(candidates, view, shifts)
     return Sight(standing, policy.profiles, scoring.standing(candidates, view) if shifts else None)
-
-
-def _timed(step: Step, climb: Climb) -> Rung:
-    clock = climb.ground.memory.clock
-    began = clock()
-    answer = take(step, climb)
-    took = (clock() - began) * 1e6
-    return Rung(step, f"{answer.model} ({answer.route})" if answer else "passed", took)
-
-
-def _scores(climb: Climb) -> tuple[Scored, ...]:
-    sight = climb.sight or climb.ground.sight()
-    weights = sight.weights(climb.profile)
-    return scoring.explain(
-        climb.pool.candidates, climb.features, climb.classification, weights, sight.standing
-    )
-
-
-def _filtered(climb: Climb) -> tuple[tuple[str, str], ...]:
-    reasons = []
-    for model in climb.ground.models.values():
-        if model.id not in climb.pool.ids:
-            reasons.append((model.id, unfit(model, climb.features)))
-        elif model.id in climb.shut:
-            reasons.append((model.id, "circuit open or throttled"))
-    return tuple(reasons)
 
 
 def _forgetful(clock: Clock) -> Memory:

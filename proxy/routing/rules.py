@@ -9,7 +9,6 @@ from typing import Protocol
 
 from msgspec.structs import asdict
 
-from proxy.routing.language import language
 from proxy.routing.policy import Condition, Rule
 from proxy.types import Classification, Features
 
@@ -31,6 +30,10 @@ class Asked(Protocol):
     @property
     def headers(self) -> Mapping[str, str]:
         """... the caller's headers, by lower-case name ..."""
+
+    @property
+    def language(self) -> str:
+        """... the language of the ask ..."""
 
     @property
     def profile(self) -> str:
@@ -82,7 +85,7 @@ def _background(when: Condition, asked: Asked) -> bool:
 TESTS: dict[str, Test] = {
     "background": _background,
     "profile": lambda when, asked: asked.profile in when.profile,
-    "language": lambda when, asked: language(asked.features.ask) in when.language,
+    "language": lambda when, asked: asked.language in when.language,
     "needs": lambda when, asked: asked.features.needs.issuperset(when.needs),
     "min_prompt_tokens": lambda when, asked: asked.features.prompt_tokens >= (when.min_prompt_tokens or 0),
     "max_prompt_tokens": lambda when, asked: asked.features.prompt_tokens <= (when.max_prompt_tokens or 0),

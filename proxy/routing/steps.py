@@ -33,7 +33,14 @@ def take(step: Step, climb: Climb) -> Choice | None:
         if climb.key and step in _DECIDES and climb.firm:
             memory, seen, ranking = climb.ground.memory, climb.classification, climb.ranked()
             decided = decision(
-                answer.step, answer.model, climb.pool, climb.features, seen, ranking, memory.once
+                answer.step,
+                answer.model,
+                climb.pool,
+                climb.features,
+                seen,
+                ranking,
+                memory.once,
+                climb.spoken,
             )
             memory.decisions.put(climb.key, decided)
     return answer
@@ -99,9 +106,10 @@ def _scoring(climb: Climb) -> Choice | None:
 
 
 def _sticky(climb: Climb) -> Choice | None:
-    if not climb.session:
-        return None
-    incumbent = climb.ground.memory.conversations.get(conversation(climb.session, climb.profile))
+    if climb.session:
+        key = conversation(climb.session, climb.profile)
+        climb.incumbent = climb.ground.memory.conversations.get(key)
+    incumbent = climb.incumbent
     if incumbent is None or (climb.choice is not None and climb.choice.model == incumbent):
         return None
     if climb.features.background is not None or not climb.serves(incumbent) or not _stays(climb, incumbent):

@@ -56,14 +56,14 @@ async def list_calls(
 
 @get("/calls/{call_id:str}", status_code=200)
 async def show_call(request: AnyRequest) -> dict[str, Any]:
-    """The whole record of one call, by its request id."""
+    """The whole record of one call, by its request id, with its decision as it would be taken now."""
     here = services(request)
     name = request.path_params["call_id"]
     here.flush()
     record = await asyncio.to_thread(here.history.record, name)
     if record is None:
         raise ApiError(404, f"No call {name[:128]!r} is known, or it was forgotten.", code="call_not_found")
-    return record
+    return {**record, "decision": here.decided_again(record)}
 
 
 @get("/spend", status_code=200)

@@ -53,6 +53,8 @@ class Services(Struct):
     flush: Callable[[], None]
     """Hands what was recorded to those who keep it, now."""
     history: History
+    decided_again: Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
+    """The trace of a record's decision, as the configuration in force takes it; None: it can't be told."""
     draining: Callable[[], bool]
     started: int
     """Unix time, whole seconds."""

@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
-from proxy.record import CallRecord
+from proxy.record import CallRecord, Grounds
 from proxy.telemetry.archive import Archive, ArchiveError, row
 from proxy.telemetry.encoding import encode
 from proxy.telemetry.policy import CallsPolicy
 from proxy.telemetry.redaction import redaction
+from proxy.types import RoutePlan
 
 logger = logging.getLogger("kuro.calls")
 
@@ -40,18 +41,24 @@ Score = tuple[str, float, float]
 """Request id, score, Unix time."""
 
 
+GroundsOf = Callable[[RoutePlan, str], Grounds]
+
+
 class Kept(NamedTuple):
     """A record with what other sinks don't get."""
 
     record: CallRecord
+    why: tuple[RoutePlan, str] | None
     prompt: str | None
 
 
 class Journal:
     """A sink. It goes before those that must not see a prompt: it takes it off the records."""
 
-    def __init__(self, policy: CallsPolicy, wall: Callable[[], float]) -> None:
+    def __init__(self, policy: CallsPolicy, wall: Callable[[], float], grounds: GroundsOf) -> None:
+        """`grounds`: what is kept of a decision. It is called in the thread."""
         self._wall = wall
+        self._grounds = grounds
         self._changed = threading.Condition()
         self._wake = threading.Event()
         self._hurry = threading.Event()
@@ -78,9 +85,10 @@ class Journal:
         """Takes a batch, without waiting."""
         kept = []
         for record in records:
-            prompt = record.prompt
-            record.prompt = UNSET
-            kept.append(Kept(record, None if prompt is UNSET else self._redact(prompt)))
+            why, prompt = record.why, record.prompt
+            record.why = record.prompt = UNSET
+            text = None if prompt is UNSET else self._redact(prompt)
+            kept.append(Kept(record, None if why is UNSET else why, text))
         self.recent.extend(records)
         if self._policy.file is None:
             return
@@ -124,7 +132,7 @@ class Journal:
             self._thread.start()
 
     def _run(self) -> None:
-        writer = _Writer()
+        writer = _Writer(self._grounds)
         while True:
             self._wake.wait()
             self._hurry.wait(GATHER)
@@ -148,7 +156,8 @@ class Journal:
 class _Writer:
     """The thread's part: opens the database when there is something to write, and again after a failure."""
 
-    def __init__(self) -> None:
+    def __init__(self, grounds: GroundsOf) -> None:
+        self._grounds = grounds
         self._archive: Archive | None = None
         self._refused = False
         self._failures = 0
@@ -161,7 +170,7 @@ class _Writer:
         try:
             archive = self._archive or self._open(Path(policy.file))
             if kept:
-                archive.add([_row(each) for each in kept])
+                archive.add([_row(each, self._grounds) for each in kept])
             for score in scores:
                 archive.score(*score)
             self._failures = 0
@@ -202,8 +211,10 @@ class _Writer:
             self._fail(error)
 
 
-def _row(kept: Kept) -> tuple[Any, ...]:
+def _row(kept: Kept, grounds: GroundsOf) -> tuple[Any, ...]:
     stored = encode(kept.record)
+    if kept.why is not None:
+        stored = b'%b,"grounds":%b}' % (stored[:-1], encode(grounds(*kept.why)))
     if kept.prompt is not None:
         stored = b'%b,"prompt":%b}' % (stored[:-1], encode(kept.prompt))
     return row(kept.record, stored)

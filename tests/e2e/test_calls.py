@@ -155,3 +155,24 @@ def test_switched_off_nothing_is_written(stub: StubUpstream, tmp_path: Path) -> 
         proxy.chat(hello(), x_request_id="a")
         assert proxy.admin("/calls")["source"] == "memory"
     assert not (tmp_path / "calls.db").exists()
+
+
+def test_calls_that_were_made_while_circuits_moved_are_decided_again_alike(
+    stub: StubUpstream, tmp_path: Path
+) -> None:
+    config = configured(stub, tmp_path)
+    with Kuro(config) as proxy:
+        for n in range(6):
+            proxy.chat(
+                hello("auto", f"Write a poem, number {n % 4}"), x_request_id=f"p-{n}", x_session_id="s"
+            )
+        proxy.admin("/models/one/circuit", {"action": "open"})
+        for n in range(3):
+            proxy.chat(hello("auto", f"Explain quicksort {n}"), x_request_id=f"q-{n}", x_kuro_trace="1")
+        proxy.admin("/models/one/circuit", {"action": "reset"})
+        proxy.chat(hello("one"), x_request_id="named")
+        told = proxy.admin("/calls/q-0")["decision"]
+    assert told["same_configuration"] and told["filtered"] == {"one": "circuit open or throttled"}
+    command = [sys.executable, "-m", "proxy", "replay", "--config", str(config), "--strict"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout.startswith("10 records, 10 decided again, 0 otherwise"), done

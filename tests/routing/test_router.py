@@ -536,11 +536,11 @@ def test_a_traced_plan_gives_its_reasons() -> None:
     router = house(shut={"groq/small"}, difficulty=0.9)
     plan = planned(router, ask(tools=[{"type": "function"}]), traced=True)
     assert [(rung.step, rung.answer) for rung in plan.rungs] == [
-        ("cache", "passed"),
-        ("rules", "passed"),
-        ("judge", "passed"),
+        ("cache", "passed: this request was not decided lately, or its model can't be asked now"),
+        ("rules", "passed: there are none"),
+        ("judge", "passed: switched off"),
         ("scoring", "or/large (score)"),
-        ("sticky", "passed"),
+        ("sticky", "passed: the conversation is with nobody yet"),
         ("default", "not asked: an earlier rung answered"),
     ]
     assert all(rung.took_us > 0 for rung in plan.rungs[:5])

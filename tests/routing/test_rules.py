@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
+from proxy.routing.language import language
 from proxy.routing.policy import Condition, Rule
 from proxy.routing.rules import TESTS, headers, holding, holds, prepare
 from proxy.types import Classification, Features, Need
@@ -24,6 +25,10 @@ class Asked(Struct):
     classification: Classification
     headers: Mapping[str, str]
     profile: str
+
+    @property
+    def language(self) -> str:
+        return language(self.features.ask)
 
 
 def asked(features: Features = FEATURES, sent: dict[str, str] | None = None) -> Asked:

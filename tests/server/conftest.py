@@ -86,6 +86,7 @@ class World:
             metrics=lambda: (b"llm_requests_total 1.0\n", "text/plain; version=1.0.0; charset=utf-8"),
             flush=lambda: self.commands.append(("flush", "")),
             history=Shelf(),
+            decided_again=lambda record: {"selected_model": "claude"},
             draining=lambda: self.is_draining,
             started=1_700_000_000,
         )

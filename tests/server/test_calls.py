@@ -59,7 +59,11 @@ def test_a_bad_filter_is_named(client: Client, query: str, param: str, said: str
 
 
 def test_one_call(client: Client) -> None:
-    assert client.get("/admin/v1/calls/req-1", headers=ADMIN).json() == {"request_id": "req-1", "score": None}
+    assert client.get("/admin/v1/calls/req-1", headers=ADMIN).json() == {
+        "request_id": "req-1",
+        "score": None,
+        "decision": {"selected_model": "claude"},
+    }
     answer = client.get("/admin/v1/calls/req-2", headers=ADMIN)
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "call_not_found")
 

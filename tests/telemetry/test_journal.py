@@ -15,7 +15,7 @@ import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from proxy.record import Query
+from proxy.record import Grounds, Query
 from proxy.telemetry import journal as room
 from proxy.telemetry.archive import Reader
 from proxy.telemetry.history import History
@@ -38,7 +38,7 @@ def opened(path: Path) -> Iterator[Open]:
 
     def open_journal(now: float = NOON, **members: Any) -> Journal:
         policy = CallsPolicy(**{"file": str(path), **members})
-        journals.append(Journal(policy, lambda: now))
+        journals.append(Journal(policy, lambda: now, lambda plan, epoch: Grounds(epoch)))
         return journals[-1]
 
     yield open_journal

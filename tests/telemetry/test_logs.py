@@ -62,7 +62,10 @@ class TestCalls:
 
     def test_every_member_of_a_record_is_there(self, policy: LogPolicy, refused: CallRecord) -> None:
         CallLog(policy).write([refused])
-        assert lines(policy)[0].keys() == {"event", "level", *CallRecord.__struct_fields__} - {"prompt"}
+        assert lines(policy)[0].keys() == {"event", "level", *CallRecord.__struct_fields__} - {
+            "prompt",
+            "why",
+        }
 
     @pytest.mark.parametrize(
         "level", [pytest.param(level, id=level.value) for level in LogLevel if level is not LogLevel.CRITICAL]

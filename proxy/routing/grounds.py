@@ -1,0 +1,65 @@
+"""What a decision was made of, kept with its call: enough to take it again, without the words.
+
+RoutePlan --grounds--> Grounds (in the call log) --past--> Past --Router.decide_again--> RoutePlan
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from proxy.record import Grounds
+from proxy.routing.climb import Past
+from proxy.routing.language import language
+from proxy.routing.scoring import Ranking, Stand
+from proxy.types import Classification, Features, Need, RoutePlan
+
+
+def grounds(plan: RoutePlan, epoch: str) -> Grounds:
+    """Of a plan that was made under the configuration `epoch`."""
+    seen, facts = plan.classification, plan.features
+    return Grounds(
+        epoch=epoch,
+        prompt_tokens=facts.prompt_tokens,
+        completion_tokens=facts.completion_tokens,
+        needs=tuple(sorted(facts.needs)),
+        turns=facts.turns,
+        tool_loop=facts.tool_loop,
+        background=facts.background,
+        language=plan.language or (language(facts.ask) if facts.ask else ""),
+        evidence=seen.evidence if seen else (),
+        headers=dict(plan.headers),
+        incumbent=plan.incumbent,
+        shut=tuple(sorted(plan.shut)),
+        standing=plan.standing,
+        exploring=plan.exploring,
+    )
+
+
+def past(
+    kept: Grounds,
+    profile: str,
+    intents: Mapping[str, float],
+    difficulty: float,
+    ranking: Ranking | None,
+    ask: str = "",
+) -> Past:
+    """The grounds of a record with its profile, intents and difficulty; `ask`: its words, where kept."""
+    return Past(
+        profile=profile,
+        features=Features(
+            ask=ask,
+            prompt_tokens=kept.prompt_tokens,
+            completion_tokens=kept.completion_tokens,
+            needs=frozenset(Need(need) for need in kept.needs),
+            turns=kept.turns,
+            tool_loop=kept.tool_loop,
+            background=kept.background,
+        ),
+        classification=Classification(tuple(intents.items()), difficulty, tuple(kept.evidence)),
+        language=kept.language,
+        headers=kept.headers,
+        incumbent=kept.incumbent,
+        shut=frozenset(kept.shut),
+        standing={model: Stand(*terms) for model, terms in kept.standing.items()},
+        ranking=ranking,
+    )
