@@ -309,6 +309,7 @@ def _router(settings: Settings, engine: Engine | None) -> Router:
         {name: spec.needs for name, spec in lexicon.intents.items()},
         engine.adapt.standing if engine else dict,
         random,
+        engine.breakers.obstacle if engine else lambda _: "",
     )
 
 

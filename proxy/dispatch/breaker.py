@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import inf
 
 from proxy.dispatch.circuit import (
     Circuit,
@@ -54,11 +55,11 @@ class Breakers:
             return _NONE
         return frozenset([model for model in restless & model_ids if not self.available(model)])
 
-    def retry_after(self, model_id: str) -> float:
-        """Seconds until the model may be asked; 0 when it may now."""
+    def obstacle(self, model_id: str) -> str:
+        """For a reader: why `admit` would refuse the model now; nothing when it wouldn't."""
         circuit = self._circuits.get(model_id)
         refusal = circuit.refusal() if circuit is not None else None
-        return refusal.retry_after if refusal is not None else 0.0
+        return refusal.reason.replace("_", " ") if refusal is not None else ""
 
     def least_bad(self, model_ids: Iterable[str]) -> str | None:
         """Of models that are all refused, the one that a probe is best spent on; None: none may be probed.
@@ -90,12 +91,16 @@ class Breakers:
         """Closes the circuit and keeps it closed, whatever happens, until `force_open` or `reset`."""
         self._circuit(model_id).override_with(Override.CLOSED)
 
-    def disable(self, model_id: str) -> None:
-        """Takes the model out of service until `reset`."""
-        self._circuit(model_id).override_with(Override.DISABLED)
+    def disable(self, model_id: str, seconds: float = inf) -> None:
+        """Takes the model out of service for so long; what its circuit has learned stays."""
+        self._circuit(model_id).disable(seconds)
+
+    def enable(self, model_id: str) -> None:
+        """Takes it back into service."""
+        self._circuit(model_id).disable(0.0)
 
     def reset(self, model_id: str) -> None:
-        """Closed, with no past, no gate and no operator's decision."""
+        """Closed, with no past, no throttle and nothing forced; a disabled model stays so."""
         self._circuit(model_id).reset("reset")
 
     def retain(self, model_ids: Iterable[str], policy: BreakerPolicy | None = None) -> None:

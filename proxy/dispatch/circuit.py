@@ -11,9 +11,9 @@
                                +--------------------------------------------------------+
 
 OPEN refuses, HALF_OPEN lends one permit at a time. A permit knows the generation of the circuit that
-made it, so a result from before a change of state never moves the state. A second gate, apart from the
-circuit, is shut while an upstream has asked for patience (Retry-After). Times are seconds on the clock
-that is handed in.
+made it, so a result from before a change of state never moves the state. Two gates stand apart from the
+circuit: one is shut while an upstream has asked for patience (Retry-After), one while an operator has
+disabled the model. Times are seconds on the clock that is handed in.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from proxy.dispatch.policy import BreakerPolicy
 from proxy.dispatch.window import Window
 from proxy.providers.failure import Effect
 
+DISABLED = "disabled"
+"""The reason of a refusal by the operator's gate."""
 PROBE_WAIT = 1.0
 """Seconds after which asking again makes sense while a probe is on its way."""
 
@@ -45,7 +47,6 @@ class Override(StrEnum):
     NONE = "none"
     OPEN = "forced_open"
     CLOSED = "forced_closed"
-    DISABLED = "disabled"
 
 
 class Refusal(Struct, frozen=True):
@@ -53,6 +54,7 @@ class Refusal(Struct, frozen=True):
 
     reason: str
     retry_after: float
+    """Seconds; infinite for a model that is disabled until further notice."""
 
 
 class CircuitView(Struct, frozen=True):
@@ -71,11 +73,13 @@ class CircuitView(Struct, frozen=True):
     opened_for: float
     """Since it opened; 0 when closed."""
     retry_after: float
-    """Until it may be asked; 0 when it may now."""
+    """Until it may be asked; 0 when it may now, infinite until further notice."""
     throttled_for: float
     """Until the Retry-After gate opens; 0 when it is open."""
     probing: bool
     """A probe is on its way."""
+    disabled: bool
+    """An operator has taken the model out of service."""
 
 
 Listener = Callable[[str, State, State, str], None]
@@ -128,20 +132,18 @@ class Setting(Struct):
     """Models whose circuit isn't quiet: most of the time there are none, and nobody has to look further."""
 
 
-_SHUT = {Override.OPEN: "forced_open", Override.DISABLED: "disabled"}
-"""An operator's decisions that refuse -> the refusal's reason."""
-_FORCED = {Override.OPEN: State.OPEN, Override.CLOSED: State.CLOSED, Override.DISABLED: State.CLOSED}
+_FORCED = {Override.OPEN: State.OPEN, Override.CLOSED: State.CLOSED}
 """An operator's decisions -> the state that they put the circuit in."""
 _OPENINGS_LIMIT = 30
 """Doublings that are counted; far beyond any cap."""
 
 
 class Circuit:
-    """One model's circuit and its Retry-After gate."""
+    """One model's circuit and its two gates."""
 
     __slots__ = (
-        "_bad", "_failures", "_lease_until", "_long", "_model", "_not_found", "_opened_at", "_openings",
-        "_override", "_probe", "_reason", "_results", "_setting", "_since", "_state", "_successes",
+        "_bad", "_disabled_until", "_failures", "_lease_until", "_long", "_model", "_not_found",
+        "_opened_at", "_openings", "_override", "_probe", "_reason", "_results", "_setting", "_since", "_state", "_successes",
         "_throttled_until", "_until", "generation", "quiet",
     )  # fmt: skip
 
@@ -157,7 +159,8 @@ class Circuit:
         self._failures = self._successes = self._openings = 0
         self._not_found = self._long = False
         self._probe: Permit | None = None
-        self._until = self._opened_at = self._lease_until = self._throttled_until = 0.0
+        self._until = self._opened_at = self._lease_until = 0.0
+        self._throttled_until = self._disabled_until = 0.0
         self.generation = 0
         self.quiet = True
         """Closed, and nothing else stands in the way: `admit` needs no look at the clock."""
@@ -166,9 +169,11 @@ class Circuit:
 
     def refusal(self) -> Refusal | None:
         """Why there is no permit now. Changes nothing."""
-        if self._override in _SHUT:
-            return Refusal(_SHUT[self._override], self._setting.policy.open_cap)
         now = self._setting.clock()
+        if now < self._disabled_until:
+            return Refusal(DISABLED, self._disabled_until - now)
+        if self._override is Override.OPEN:
+            return Refusal(Override.OPEN.value, self._setting.policy.open_cap)
         opening, gate = self._until - now, self._throttled_until - now
         if opening > 0.0 or gate > 0.0:
             return Refusal("circuit_open" if opening >= gate else "throttled", max(opening, gate))
@@ -191,7 +196,8 @@ class Circuit:
     def badness(self) -> tuple[bool, float] | None:
         """Sorts circuits by how little hope there is; None: not even a probe may be sent."""
         now = self._setting.clock()
-        if self._override in _SHUT or now < self._throttled_until or self._probing(now):
+        gated = now < max(self._throttled_until, self._disabled_until)
+        if self._override is Override.OPEN or gated or self._probing(now):
             return None
         return self._long, max(self._until - now, 0.0)
 
@@ -291,8 +297,13 @@ class Circuit:
         self._override = override
         self._enter(_FORCED[override], override.value)
 
+    def disable(self, seconds: float) -> None:
+        """Shuts the operator's gate for so long, whatever it was before; 0 opens it."""
+        self._disabled_until = self._setting.clock() + seconds if seconds > 0.0 else 0.0
+        self._calm(False)
+
     def reset(self, reason: str) -> None:
-        """Closed, with no past, no gate and no operator's decision."""
+        """Closed, with no past, no throttle and nothing forced; what is disabled stays so."""
         self._override = Override.NONE
         self._throttled_until = 0.0
         self._openings = 0
@@ -339,7 +350,7 @@ class Circuit:
         self._successes = 0
         self._until = 0.0
         self._long = False
-        self._calm(state is State.CLOSED and self._override not in _SHUT and not self._throttled_until)
+        self._calm(state is State.CLOSED and not self._throttled_until and not self._disabled_until)
         if old is State.CLOSED:
             self._opened_at = self._since
         if state is State.CLOSED:
@@ -373,4 +384,5 @@ class Circuit:
             retry_after=refusal.retry_after if refusal is not None else 0.0,
             throttled_for=max(self._throttled_until - now, 0.0),
             probing=self._probing(now),
+            disabled=now < self._disabled_until,
         )

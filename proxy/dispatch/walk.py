@@ -6,10 +6,12 @@ A `Walk` holds a call's place in its plan and its budgets. After each failure th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import isfinite
 
 from msgspec import Struct
 
+from proxy.dispatch.circuit import DISABLED
 from proxy.dispatch.policy import RetryPolicy
 from proxy.errors import ApiError, retry_headers
 from proxy.providers.failure import VERDICTS, Next, Retry, Verdict
@@ -202,8 +204,10 @@ def exhausted(failures: Sequence[tuple[Model, Failure]]) -> ApiError:
 
 
 def refused(retry_after: float, reasons: Mapping[str, str]) -> ApiError:
-    """What the caller gets when every model was skipped: circuits are shut, or all are rate limited."""
-    if reasons and all(reason == THROTTLED for reason in reasons.values()):
+    """What the caller gets when every model was skipped: circuits are shut, or all are rate limited, or
+    taken out of service; `retry_after` is infinite when nobody knows how long."""
+    common = set(reasons.values())
+    if common == {THROTTLED}:
         return ApiError(
             429,
             f"Rate limited: {', '.join(reasons)} asked for patience.",
@@ -211,14 +215,22 @@ def refused(retry_after: float, reasons: Mapping[str, str]) -> ApiError:
             code="rate_limit_exceeded",
             headers=retry_headers(retry_after),
         )
-    why = ", ".join(f"{model} ({reason.replace('_', ' ')})" for model, reason in reasons.items())
     return ApiError(
         503,
-        f"No model can be asked right now: {why}.",
+        _out_of_service(reasons) if common == {DISABLED} else _shut(reasons),
         type="server_error",
-        code="no_healthy_upstream",
-        headers=retry_headers(retry_after),
+        code="model_disabled" if common == {DISABLED} else "no_healthy_upstream",
+        headers=retry_headers(retry_after) if isfinite(retry_after) else _NO_RETRY,
     )
+
+
+def _out_of_service(models: Iterable[str]) -> str:
+    return f"Taken out of service by the operator: {', '.join(models)}."
+
+
+def _shut(reasons: Mapping[str, str]) -> str:
+    why = ", ".join(f"{model} ({reason.replace('_', ' ')})" for model, reason in reasons.items())
+    return f"No model can be asked right now: {why}."
 
 
 _NO_RETRY = (("x-should-retry", "false"),)

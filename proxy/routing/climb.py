@@ -77,6 +77,8 @@ class Ground(Struct, frozen=True):
     classify: Callable[[Features], Classification]
     shut: Callable[[frozenset[str]], frozenset[str]]
     """Of some models, those whose circuit would not admit a call now."""
+    obstacle: Callable[[str], str]
+    """For a reader: what stands in the way of one of those."""
     sight: Callable[[], Sight]
     """What the observations of late make of every model."""
     memory: Memory

@@ -74,11 +74,13 @@ class Router:
         intent_needs: Mapping[str, Iterable[Need]] | None = None,
         moved: Callable[[], scoring.Standing] = dict,
         chance: Callable[[], float] = lambda: 1.0,
+        obstacle: Callable[[str], str] = lambda _: "",
     ) -> None:
         """`intents` are (name, description); `intent_needs` what a model must support to count as able.
 
         `shut` says of some models which of them may not be asked now; `moved` how far lasting evidence has
         moved which. `chance` is 0..1 at random: below `adapt.explore` a decision looks past that.
+        `obstacle` says for a reader why a model may not be asked.
         """
         ready = {model.id: model for model in models}
         candidates = scoring.candidates(ready.values(), intent_needs)
@@ -90,6 +92,7 @@ class Router:
             intents=tuple(intents),
             classify=classify,
             shut=shut,
+            obstacle=obstacle,
             sight=Glance(partial(_look, candidates, policy, view, moved), GLANCE, memory.clock),
             memory=memory,
             rules=rules.prepare(policy.rules),

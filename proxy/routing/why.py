@@ -43,7 +43,7 @@ def filtered(climb: Climb) -> tuple[tuple[str, str], ...]:
         if model.id not in climb.pool.ids:
             reasons.append((model.id, unfit(model, climb.features)))
         elif model.id in climb.shut:
-            reasons.append((model.id, "circuit open or throttled"))
+            reasons.append((model.id, climb.ground.obstacle(model.id) or "circuit open or throttled"))
     return tuple(reasons)
 
 

@@ -108,6 +108,8 @@ _ALL = (
     # circuits
     _gauge("llm_circuit_state", "Workers whose circuit is in this state.", *_MODEL, "state"),
     _gauge("llm_throttled", "Workers that wait because the upstream asked for patience.", *_MODEL),
+    _gauge("llm_model_disabled", "1 while an operator has the model out of service.", *_MODEL,
+           greatest=True),
     _counter("llm_circuit_transitions_total", "Circuits that changed, by what to.", *_MODEL, "state"),
     # the proxy itself
     _histogram(

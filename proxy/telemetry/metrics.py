@@ -147,15 +147,18 @@ class Metrics:
         drawn: dict[Labels, float] = {}
         states: dict[Labels, float] = {}
         throttled: dict[Labels, float] = {}
+        disabled: dict[Labels, float] = {}
         for model, labels in self._models.items():
             view = views.get(model)
             now = str(view.state) if view is not None else "closed"
             drawn[labels] = STATES[now]
             throttled[labels] = float(view is not None and view.throttled_for > 0.0)
+            disabled[labels] = float(view is not None and view.disabled)
             states.update({(*labels, state): float(state == now) for state in STATES})
         gauges["circuit_open_gauge"] = drawn
         gauges["llm_circuit_state"] = states
         gauges["llm_throttled"] = throttled
+        gauges["llm_model_disabled"] = disabled
 
     # --- folding ---
 

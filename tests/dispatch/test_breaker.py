@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from proxy.dispatch.breaker import Breakers, Override, Permit, Refusal, State
@@ -235,7 +237,7 @@ class TestGate:
     def test_a_shorter_wait_never_shortens_it(self, house: House) -> None:
         house.breakers.throttle(MODEL, 30)
         house.breakers.throttle(MODEL, 1)
-        assert house.breakers.retry_after(MODEL) == 30
+        assert house.refusal().retry_after == 30
 
     def test_a_late_result_shuts_it_all_the_same(self, house: House) -> None:
         late = house.permit()
@@ -273,7 +275,7 @@ class TestProbeAnyway:
         probe = house.breakers.probe_anyway(MODEL)
         assert probe is not None
         probe.failure(Effect.FAILURE)
-        assert house.breakers.retry_after(MODEL) == 10
+        assert house.refusal().retry_after == 10
 
     def test_learning_nothing_leaves_it_as_it_was(self, house: House) -> None:
         house.play("xxxxx")
@@ -314,17 +316,46 @@ class TestProbeAnyway:
 
 class TestOperator:
     @pytest.mark.parametrize(
-        ("decide", "reason"),
-        [("force_open", "forced_open"), ("disable", "disabled")],
+        ("decide", "undo", "reason"),
+        [("force_open", "reset", "forced_open"), ("disable", "enable", "disabled")],
     )
-    def test_a_shut_model_is_refused_until_reset(self, house: House, decide: str, reason: str) -> None:
+    def test_a_shut_model_is_refused_until_that_is_undone(
+        self, house: House, decide: str, undo: str, reason: str
+    ) -> None:
         getattr(house.breakers, decide)(MODEL)
         house.now += 10_000
         assert house.refusal().reason == reason
+        assert house.breakers.obstacle(MODEL) == reason.replace("_", " ")
         assert not house.breakers.available(MODEL)
         assert house.breakers.least_bad([MODEL]) is None
-        house.breakers.reset(MODEL)
+        getattr(house.breakers, undo)(MODEL)
+        assert house.breakers.obstacle(MODEL) == ""
         house.play(".")
+
+    def test_a_disabled_model_comes_back_by_itself(self, house: House) -> None:
+        house.breakers.disable(MODEL, 60.0)
+        house.now += 59.0
+        assert (house.refusal().reason, house.refusal().retry_after) == ("disabled", 1.0)
+        house.now += 1.0
+        house.play(".")
+
+    def test_a_disabled_model_can_be_disabled_for_less(self, house: House) -> None:
+        house.breakers.disable(MODEL)
+        assert house.refusal().retry_after == inf
+        house.breakers.disable(MODEL, 5.0)
+        assert house.refusal().retry_after == 5.0
+
+    def test_what_a_circuit_has_learned_outlasts_being_disabled(self, house: House) -> None:
+        house.play("xxxxx")
+        house.breakers.disable(MODEL)
+        house.breakers.enable(MODEL)
+        assert house.state == "open"
+
+    def test_a_reset_circuit_is_still_disabled(self, house: House) -> None:
+        house.breakers.disable(MODEL)
+        house.breakers.reset(MODEL)
+        assert house.refusal().reason == "disabled"
+        assert house.breakers.snapshot()[MODEL].disabled
 
     def test_forced_closed_heeds_no_failure(self, house: House) -> None:
         house.play("xxxxx")
@@ -385,7 +416,7 @@ def test_the_view_tells_the_outage_in_full(house: House) -> None:
 
 def test_a_model_never_seen_is_available_without_a_trace(house: House) -> None:
     assert house.breakers.available("never")
-    assert house.breakers.retry_after("never") == 0.0
+    assert house.breakers.obstacle("never") == ""
     assert house.breakers.snapshot() == {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -33,9 +34,12 @@ class Reference:
     probe: tuple[int, float] | None = None
     wins: int = 0
     forced: str | None = None
+    disabled: float = 0.0
 
     def refusal(self, now: float) -> str | None:
-        if self.forced in ("forced_open", "disabled"):
+        if self.disabled > now:
+            return "disabled"
+        if self.forced == "forced_open":
             return self.forced
         if max(self.until, self.gate) > now:
             return "circuit_open" if self.until >= self.gate else "throttled"
@@ -133,7 +137,7 @@ class Circuits(RuleBasedStateMachine):
     @rule(model=st.sampled_from(MODELS))
     def probe_anyway(self, model: str) -> None:
         reference = self.reference(model)
-        shut = reference.forced in ("forced_open", "disabled") or reference.gate > self.now
+        shut = reference.forced == "forced_open" or max(reference.gate, reference.disabled) > self.now
         busy = reference.probe is not None and reference.probe[1] > self.now
         permit = self.breakers.probe_anyway(model)
         assert (permit is None) == (shut or busy)
@@ -189,7 +193,6 @@ class Circuits(RuleBasedStateMachine):
             [
                 ("force_open", "forced_open", "open"),
                 ("force_close", "forced_closed", "closed"),
-                ("disable", "disabled", "closed"),
                 ("reset", None, "closed"),
             ]
         ),
@@ -202,6 +205,11 @@ class Circuits(RuleBasedStateMachine):
         reference.enter(state, self.now)
         if forced is None:
             reference.openings, reference.gate = 0, 0.0
+
+    @rule(model=st.sampled_from(MODELS), seconds=st.sampled_from([0.0, 5.0, 60.0, inf]))
+    def disable(self, model: str, seconds: float) -> None:
+        self.breakers.disable(model, seconds)
+        self.reference(model).disabled = self.now + seconds
 
     @rule(kept=st.sets(st.sampled_from(MODELS)))
     def reload(self, kept: set[str]) -> None:
@@ -238,6 +246,7 @@ class Circuits(RuleBasedStateMachine):
         for model, reference in self.references.items():
             if reference.forced:
                 continue
+            self.breakers.enable(model)
             self.now += 1000
             for _ in range(2):
                 permit = self.breakers.admit(model)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 from msgspec import Struct
 
@@ -204,6 +206,28 @@ def test_when_every_model_was_skipped() -> None:
     assert (error.status, error.code) == (503, "no_healthy_upstream")
     assert "small (circuit open)" in error.message
     assert dict(error.headers)["retry-after"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "retry"),
+    [
+        pytest.param(90.0, "90", id="for a while that is known"),
+        pytest.param(inf, None, id="until further notice"),
+    ],
+)
+def test_when_every_model_was_taken_out_of_service(seconds: float, retry: str | None) -> None:
+    error = refused(seconds, {"small": "disabled"})
+    assert (error.status, error.code) == (503, "model_disabled")
+    assert "small" in error.message
+    assert dict(error.headers).get("retry-after") == retry
+
+
+def test_one_that_is_only_shut_hides_that_others_are_disabled() -> None:
+    error = refused(5.0, {"small": "disabled", "large": "circuit_open"})
+    assert (error.code, error.message) == (
+        "no_healthy_upstream",
+        "No model can be asked right now: small (disabled), large (circuit open).",
+    )
 
 
 def test_when_every_model_asked_for_patience() -> None:

@@ -69,6 +69,7 @@ def house(
     view: Callable[[str], Observed | None] = lambda _: None,
     moved: Callable[[], Standing] = dict,
     chance: Callable[[], float] = lambda: 1.0,
+    obstacle: Callable[[str], str] = lambda _: "",
 ) -> Router:
     def classify(_: Features) -> Classification:
         return Classification((("code", confidence),), difficulty)
@@ -86,6 +87,7 @@ def house(
         None,
         moved,
         chance,
+        obstacle,
     )
 
 
@@ -549,6 +551,11 @@ def test_a_traced_plan_gives_its_reasons() -> None:
         "or/plain": "does not support tools",
     }
     assert {scored.model: scored.total for scored in plan.scores} == dict(plan.ranking)
+
+
+def test_a_traced_plan_says_what_stands_in_a_models_way() -> None:
+    router = house(shut={"groq/small"}, obstacle=lambda model: f"{model} is being mended")
+    assert dict(planned(router, ask(), traced=True).filtered) == {"groq/small": "groq/small is being mended"}
 
 
 @given(
