@@ -41,7 +41,7 @@ from proxy.routing.replay import Replay, decided_again
 from proxy.routing.router import Router, new_memory, renew_memory
 from proxy.routing.tokens import estimate
 from proxy.server.admission import Admission
-from proxy.server.asgi import Front
+from proxy.server.asgi import Front, spelt
 from proxy.server.auth import Keyring, admin_keyring
 from proxy.server.chat import ChatRoute
 from proxy.server.door import adopt_limits
@@ -131,7 +131,7 @@ class Engine:
         self._chat = ChatRoute(self.gateway, keyring, settings.access, settings.limits, self.admission)
         self._site = self._services(keyring, admin, ask)
         # Litestar's own names for ASGI's shapes are narrower than those of `server.types`.
-        site: Any = create_site(self._site, self._chat)
+        site: Any = create_site(self._site, spelt(self._chat))
         return Front(self._chat, site, self._running(beside))
 
     @asynccontextmanager

@@ -1,14 +1,18 @@
-"""The front door: the hot route is answered here, everything else is handed to litestar.
+"""The front door: the hot route answers its connection directly, everything else is handed to litestar.
 
-A layer of litestar around the hot route would cost as much as the rest of the call.
+POST, the very path     ChatRoute, called by the protocol itself    (`direct`)
+... with a query        ChatRoute, by way of ASGI
+... spelt otherwise     ChatRoute, by way of litestar               (`spelt`)
+all the rest            litestar
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 from proxy.server.chat import PATH, ChatRoute
+from proxy.server.cycle import CYCLE, Cycle
 from proxy.server.types import App, Receive, Scope, Send
 
 
@@ -16,7 +20,9 @@ class Front:
     """The ASGI application that uvicorn runs."""
 
     def __init__(self, chat: ChatRoute, site: App, running: AbstractAsyncContextManager[None]) -> None:
-        self._chat = chat
+        self.direct = {(b"POST", PATH.encode()): chat}
+        """(method, target) -> who answers without ASGI."""
+        self._chat = spelt(chat)
         self._site = site
         self._running = running
         """What must be up while requests are served."""
@@ -41,3 +47,12 @@ class Front:
         await receive()
         await self._running.__aexit__(None, None, None)
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def spelt(chat: Callable[[Cycle], Awaitable[None]]) -> App:
+    """The hot route as an application, for requests whose target is another spelling of its path."""
+
+    def application(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return chat(scope["extensions"][CYCLE])
+
+    return application

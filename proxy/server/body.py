@@ -12,14 +12,22 @@ from proxy.server.types import Receive
 _JSON = frozenset(("application/json", "text/json"))
 
 
-async def read_body(
-    headers: Mapping[str, str], receive: Receive, limits: LimitPolicy, alarms: Alarms
-) -> bytes:
-    """The body. Raises ApiError (408 too slow, 413 too large, 415 not JSON) and CallerLeftError."""
+def check_body(headers: Mapping[str, str], limits: LimitPolicy) -> None:
+    """What is said of a body, before it is read. Raises ApiError (413 too large, 415 not JSON)."""
     _check_type(headers)
     declared = headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limits.max_body_bytes:
+    if declared.isdecimal():
+        check_size(int(declared), limits)
+
+
+def check_size(size: int, limits: LimitPolicy) -> None:
+    """Raises ApiError 413 for a body of more bytes than are taken."""
+    if size > limits.max_body_bytes:
         raise _too_large(limits)
+
+
+async def read_body(receive: Receive, limits: LimitPolicy, alarms: Alarms) -> bytes:
+    """The body as it comes. Raises ApiError (408 too slow, 413 too large) and CallerLeftError."""
     try:
         with alarms.limit(limits.body_timeout):
             return await _read(receive, limits)
@@ -38,10 +46,9 @@ async def _read(receive: Receive, limits: LimitPolicy) -> bytes:
         part = message.get("body", b"")
         parts.append(part)
         size += len(part)
-        if size > limits.max_body_bytes:
-            raise _too_large(limits)
+        check_size(size, limits)
         more = message.get("more_body", False)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return b"".join(parts)
 
 
 def _check_type(headers: Mapping[str, str]) -> None:

@@ -1,27 +1,30 @@
-"""One request and its response on a caller's connection: ASGI on one side, HTTP/1.1 on the other.
+"""One request and its response on a caller's connection, for whoever answers it: directly, or by ASGI.
 
-    receive()  the body as it comes, then `http.disconnect` when the caller is gone
-    send()     head and first piece of body as one write; chunks where no length is said, but for HTTP/1.0
+    direct    whole() | receive()     the body if it is there already, else as it comes
+              watch(task)             cancels the task when the caller leaves
+              answer() | start(), write()
+    ASGI      receive(), send()       for the plain routes
 
-Uvicorn's own cycle looks through every header with two regular expressions and writes head and body apart,
-which costs a chat call more than its routing does.
+Head and first piece of body are one write; chunks where no length is said, but for HTTP/1.0. The hot route
+answers directly: ASGI's dicts, messages and lists of pairs cost a chat call as much as a cached decision.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Protocol
 
 from proxy.errors import ApiError
-from proxy.server.types import App, Head, Message, Scope
+from proxy.server.types import App, Message, Pair, Scope
 from proxy.wire.reply import error_body
 
 _log = logging.getLogger("kuro.server")
 
-WRITE_NOW = "kuro.write_now"
-"""The extension of ASGI under which an application finds `Cycle.write_now`."""
+CYCLE = "kuro.cycle"
+"""The extension of ASGI under which an application finds the cycle."""
 HIGH_WATER = 64 * 1024
 """Bytes of a body that nobody has asked for yet, above which no more is read."""
 
@@ -31,6 +34,9 @@ _STATUS_LINES = {
 _NO_BODY = frozenset((204, 304))
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
+_CHUNKED = b"transfer-encoding: chunked\r\n"
+_CLOSE = b"connection: close\r\n"
+_CLOSING_LENGTH = b"connection: close\r\ncontent-length: %d\r\n\r\n"
 
 
 class Line(Protocol):
@@ -54,31 +60,49 @@ class Cycle:
     """Made by the protocol when a request's head is complete; fed by it, and run as a task."""
 
     __slots__ = (
-        "_body", "_chunked", "_expects_continue", "_head", "_left", "_line", "_news", "_waiter", "complete",
-        "disconnected", "keep_alive", "more_body", "scope", "started",
+        "_bodiless", "_body", "_chunked", "_expects_continue", "_head", "_knows_chunks", "_left", "_line",
+        "_news", "_route", "_waiter", "_watcher", "complete", "disconnected", "headers", "keep_alive", "left",
+        "more_body", "started",
     )  # fmt: skip
 
-    def __init__(self, line: Line, scope: Scope, *, keep_alive: bool, expects_continue: bool) -> None:
-        self.scope = scope
+    def __init__(
+        self,
+        line: Line,
+        route: Route,
+        headers: list[Pair],
+        *,
+        keep_alive: bool,
+        expects_continue: bool = False,
+        bodiless: bool = False,
+        chunks: bool = True,
+    ) -> None:
+        """`bodiless`: it was a HEAD; `chunks`: the caller knows them (RFC 9112, section 7)."""
+        self.headers = headers
+        """The request's, names in lower case."""
         self.keep_alive = keep_alive
         self.more_body = True
         """The request's body isn't complete yet."""
         self.disconnected = False
         """The caller is gone: what is sent is dropped."""
+        self.left = False
+        """It left while it was watched: a CancelledError that arrives now is for that."""
         self.started = False
         """A response was begun; its head may not be written yet."""
         self.complete = False
         """The response is complete."""
         self._line = line
+        self._route = route
         self._expects_continue = expects_continue
+        self._bodiless = bodiless
+        self._knows_chunks = chunks
         self._body: list[bytes] = []
         self._news = False
         """There is something to receive: a piece of body, or its end."""
         self._waiter: asyncio.Future[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
         self._head = b""
         """Composed, not written yet: it goes with the first piece of body."""
         self._chunked = False
-        scope["extensions"] = {WRITE_NOW: self.write_now}
         self._left: int | None = None
         """Bytes of the said length that are still to come; None: no length was said."""
 
@@ -98,12 +122,14 @@ class Cycle:
     def disconnect(self) -> None:
         """The caller is gone."""
         self.disconnected = True
+        if self._watcher is not None:
+            self._leave(self._watcher)
         self._ring()
 
-    async def run(self, app: App) -> None:
-        """The request's task: whatever the application does, the caller gets a response or a closed line."""
+    async def run(self) -> None:
+        """The request's task: whatever the route does, the caller gets a response or a closed line."""
         try:
-            await app(self.scope, self.receive, self.send)
+            await self._route(self)
         except BaseException as error:
             await self._crashed(error)
             if not isinstance(error, Exception):
@@ -111,8 +137,61 @@ class Cycle:
         else:
             if not self.complete and not self.disconnected:
                 await self._crashed(RuntimeError("the application returned without a whole response"))
-        finally:
-            self.scope.pop("extensions", None)  # It leads back here: only the collector would part them.
+
+    # --- answering directly ----------------------------------------------------------------------
+
+    def whole(self) -> bytes | None:
+        """The request's body when all of it has come and nothing was received of it, else None."""
+        if self.more_body or self.disconnected or not self._news:
+            return None
+        parts, self._body, self._news = self._body, [], False
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def watch(self, task: asyncio.Task[None]) -> None:
+        """Until `unwatch`: should the caller leave, the task is cancelled, once, and `left` is true.
+
+        Nobody reads from a caller who waits, and `receive` would have to be awaited beside the work.
+        """
+        self._watcher = task
+        self._line.resume_reading()  # or else nobody would be told that it is gone
+        if self.disconnected:
+            self._leave(task)
+
+    def unwatch(self) -> None:
+        """Whoever leaves now has his answer, or will not get any."""
+        self._watcher = None
+
+    async def answer(self, status: int, fields: bytes, body: bytes) -> None:
+        """A whole response; `fields` is made by `fields`, and says no length."""
+        if self._line.write_paused and not self.disconnected:
+            await self._line.drain()
+        if not self.disconnected:
+            end = b"content-length: %d\r\n\r\n" if self.keep_alive else _CLOSING_LENGTH
+            self.started, self._chunked, self._left = True, False, len(body)
+            self._head = b"%b%b%b" % (_status_line(status), fields, end % len(body))
+            self._write(body, False)
+
+    def start(self, status: int, fields: bytes) -> None:
+        """A response of unknown length: its head goes with the first piece."""
+        self.started = True
+        self._expects_continue = False
+        self._chunked = self._knows_chunks
+        end = (b"" if self.keep_alive else _CLOSE) + (_CHUNKED if self._chunked else b"")
+        self._head = b"%b%b%b\r\n" % (_status_line(status), fields, end)
+
+    async def write(self, data: bytes, *, more: bool = True) -> None:
+        """A piece of it. Waits while the caller takes too little; says nothing to the gone."""
+        if self._line.write_paused and not self.disconnected:
+            await self._line.drain()
+        if not self.disconnected:
+            self._write(data, more)
+
+    def write_now(self, data: bytes) -> bool:
+        """`write` without a wait; False, and nothing is done, when that can't be."""
+        if self._line.write_paused or self._head or not self.started or self.complete or self.disconnected:
+            return False
+        self._write(data, True)
+        return True
 
     # --- ASGI ------------------------------------------------------------------------------------
 
@@ -150,16 +229,14 @@ class Cycle:
         else:
             raise RuntimeError(f"{message['type']} was not to be sent now")
 
-    def write_now(self, data: bytes) -> bool:
-        """`send` of a piece of body without a wait; False, and nothing is done, when that can't be."""
-        if self._line.write_paused or self._head or not self.started or self.complete or self.disconnected:
-            return False
-        self._write(data, True)
-        return True
-
     def _tell(self) -> None:
         self._news = True
         self._ring()
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        self._watcher = None
+        self.left = True
+        task.cancel()
 
     def _ring(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -168,7 +245,7 @@ class Cycle:
     # --- writing ---------------------------------------------------------------------------------
 
     def _write(self, body: bytes, more: bool) -> None:
-        if self.scope["method"] == "HEAD":
+        if self._bodiless:
             self._left, data = None, self._head
         elif self._chunked:
             data = b"%b%x\r\n%b\r\n" % (self._head, len(body), body) if body else self._head
@@ -190,28 +267,22 @@ class Cycle:
             self._ring()
             self._line.answered(self)
 
-    def _compose(self, status: int, headers: Head) -> bytes:
-        """The head. Raises RuntimeError when a header holds a line break or NUL."""
+    def _compose(self, status: int, pairs: Iterable[Pair]) -> bytes:
+        """The head of an ASGI response. Raises RuntimeError when a header holds a line break or NUL."""
         closes = False
-        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        for name, value in headers:
+        for name, value in pairs:
             if name == b"content-length":
                 self._left = int(value)
             elif name == b"connection" and b"close" in value.lower():
                 closes = True
                 self.keep_alive = False
-            lines.append(b"%b: %b\r\n" % (name, value))
-        if not self.keep_alive and not closes:
-            lines.append(b"connection: close\r\n")
-        # HTTP/1.0 knows no chunks (RFC 9112, section 7): there a body of unknown length ends with the line.
-        if self._left is None and status not in _NO_BODY and self.scope["http_version"] != "1.0":
-            self._chunked = self.scope["method"] != "HEAD"
+        end = b"" if self.keep_alive or closes else _CLOSE
+        # There a body of unknown length ends with the line.
+        if self._left is None and status not in _NO_BODY and self._knows_chunks:
+            self._chunked = not self._bodiless
         if self._chunked:
-            lines.append(b"transfer-encoding: chunked\r\n")
-        head = b"".join(lines)
-        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
-            raise RuntimeError("a response header holds a line break or NUL")
-        return head + b"\r\n"
+            end += _CHUNKED
+        return b"%b%b%b\r\n" % (_status_line(status), fields(pairs), end)
 
     async def _crashed(self, error: BaseException) -> None:
         """Says 500 while that can still be said, else cuts the line: never a clean end of half a response."""
@@ -222,13 +293,38 @@ class Cycle:
         if self.started and not self._head:
             self._line.transport.close()
             return
-        self.started, self._left = False, None
-        body = error_body(_OUR_FAULT)
-        head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        await self.send(
-            {"type": "http.response.start", "status": 500, "headers": [*head, (b"connection", b"close")]}
-        )
-        await self.send({"type": "http.response.body", "body": body})
+        self.keep_alive = False
+        await self.answer(500, fields(_JSON), error_body(_OUR_FAULT))
 
 
+def fields(pairs: Iterable[Pair]) -> bytes:
+    """Header lines. Raises RuntimeError when one holds a line break or NUL."""
+    lines = [b"%b: %b\r\n" % pair for pair in pairs]
+    whole = b"".join(lines)
+    if whole.count(b"\n") != len(lines) or whole.count(b"\r") != len(lines) or b"\0" in whole:
+        raise RuntimeError("a response header holds a line break or NUL")
+    return whole
+
+
+def _status_line(status: int) -> bytes:
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+def by_asgi(app: App, scope: Scope) -> Route:
+    """The route of an application that knows nothing of cycles."""
+
+    async def route(cycle: Cycle) -> None:
+        scope["extensions"] = {CYCLE: cycle}
+        try:
+            await app(scope, cycle.receive, cycle.send)
+        finally:
+            del scope["extensions"]  # It leads back here: only the collector would part them.
+
+    return route
+
+
+Route = Callable[[Cycle], Awaitable[None]]
+"""Answers a request."""
+
+_JSON = ((b"content-type", b"application/json"),)
 _OUR_FAULT = ApiError(500, "Something went wrong here.", type="server_error", code="internal_error")

@@ -22,7 +22,7 @@ from uvicorn.server import ServerState
 
 from proxy.errors import ApiError
 from proxy.server import framing
-from proxy.server.cycle import Cycle
+from proxy.server.cycle import Cycle, Route, by_asgi
 from proxy.server.door import door_of
 from proxy.server.policy import LimitPolicy
 from proxy.server.types import App
@@ -42,9 +42,9 @@ class Protocol(asyncio.Protocol):
     """One caller's connection."""
 
     __slots__ = (
-        "_app", "_begun", "_coded", "_cycle", "_door", "_dry", "_ends", "_expects_continue", "_head_bytes",
-        "_headers", "_hosts", "_in_head", "_keep_alive", "_lingering", "_owing", "_parser", "_queued",
-        "_reading_paused", "_state", "_tasks", "_unsent", "_upgrading", "_url",
+        "_app", "_begun", "_coded", "_cycle", "_direct", "_door", "_dry", "_ends", "_expects_continue",
+        "_head_bytes", "_headers", "_hosts", "_in_head", "_keep_alive", "_lingering", "_owing", "_parser",
+        "_queued", "_reading_paused", "_state", "_tasks", "_unsent", "_upgrading", "_url",
         "_writable", "deadline", "loop", "transport", "write_paused",
     )  # fmt: skip
 
@@ -67,6 +67,7 @@ class Protocol(asyncio.Protocol):
         self.write_paused = False
         self.deadline = 0.0
         self._app: App = config.loaded_app
+        self._direct: Mapping[tuple[bytes, bytes], Route] = getattr(self._app, "direct", {})
         self._state = server_state
         self._tasks = server_state.tasks
         self._door = door_of(server_state, limits, self.loop)
@@ -254,15 +255,16 @@ class Protocol(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Starts the request's task, or puts it behind the one that is being answered."""
         parser = self._parser
-        version = parser.get_http_version()
-        method = parser.get_method().decode("ascii")
+        version, method, url = parser.get_http_version(), parser.get_method(), self._url
         if len(self._headers) > self._door.limits.max_header_lines:
             raise framing.too_many(self._door.limits.max_header_lines)
         upgrading = self._upgrading = parser.should_upgrade()
         hosts = self._hosts
         if upgrading or self._coded or version != "1.1" or len(hosts) != 1 or not framing.is_host(hosts[0]):
-            framing.check_head(method, version, hosts, self._coded)
-        scope = framing.scope(method, self._url, version, self._headers, self._ends)
+            framing.check_head(method.decode("ascii"), version, hosts, self._coded)
+        route = self._direct.get((method, url)) or by_asgi(
+            self._app, framing.scope(method.decode("ascii"), url, version, self._headers, self._ends)
+        )
         self._begun = self._in_head = self._owing = False
         self._dry = 0
         if upgrading:
@@ -270,10 +272,13 @@ class Protocol(asyncio.Protocol):
         self._head_bytes = 0
         cycle = Cycle(
             self,
-            scope,
+            route,
+            self._headers,
             # Answered before the body that it announced, it must end: body or request may come next.
             keep_alive=version == "1.1" and parser.should_keep_alive() and not self._expects_continue,
             expects_continue=self._expects_continue,
+            bodiless=method == b"HEAD",
+            chunks=version != "1.0",
         )
         before, self._cycle = self._cycle, cycle
         if before is None or before.complete:
@@ -307,7 +312,8 @@ class Protocol(asyncio.Protocol):
             if not cycle.complete:
                 self._door.busy(self)
         if self._expects_continue and not cycle.started:
-            cycle.keep_alive = cycle.scope["http_version"] == "1.1" and self._parser.should_keep_alive()
+            parser = self._parser
+            cycle.keep_alive = parser.get_http_version() == "1.1" and parser.should_keep_alive()
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -353,7 +359,7 @@ class Protocol(asyncio.Protocol):
 
     def _begin(self, cycle: Cycle) -> None:
         self._door.busy(self)
-        task = self.loop.create_task(cycle.run(self._app))
+        task = self.loop.create_task(cycle.run())
         task.add_done_callback(self._tasks.discard)
         self._tasks.add(task)
 

@@ -1,4 +1,4 @@
-"""ASGI's shapes (https://asgi.readthedocs.io/en/latest/specs/www.html), as the hot route uses them."""
+"""ASGI's shapes (https://asgi.readthedocs.io/en/latest/specs/www.html), as the plain routes use them."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-Head = list[tuple[bytes, bytes]]
-"""Response headers, names in lower case."""
+Pair = tuple[bytes, bytes]
+"""A header: its name in lower case, and its value."""

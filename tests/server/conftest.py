@@ -118,6 +118,6 @@ def client(world: World) -> Iterator[TestClient[Any]]:
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """What touches sockets runs on both loops: transports differ in when they call what."""
-    if item.path.name == "test_protocol.py":
+    if item.path.name in ("test_protocol.py", "test_cycle.py"):
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
