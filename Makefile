@@ -42,6 +42,10 @@ hostile: .venv/.dev  ## 10,000 slow callers and a slow reader, for about two min
 hostile-upstreams: .venv/.dev  ## bombs, floods and endless streams, several at once: memory, and others' waits
 	$(BIN)/pytest -m slow -s tests/e2e/test_hostile_upstreams_load.py
 
+page: .venv/.dev  ## click through the admin page in Debian's Chromium
+	@command -v chromedriver >/dev/null || { apt-get update -qq && apt-get install --yes -qq --no-install-recommends chromium chromium-driver >/dev/null; }
+	$(BIN)/pytest -m slow tests/e2e/test_page.py
+
 soak: .venv/.dev  ## 20 minutes of mixed load and faults: memory, descriptors, tasks, and records = requests
 	@$(BIN)/python -m tests.soak
 
@@ -98,4 +102,4 @@ clean:  ## remove what the other targets made
 	  npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix $@ $(AIMOCK); \
 	fi
 
-.PHONY: help run test check lint scorecard format sixteen sixteen-full hostile hostile-upstreams overload soak bench bench-peers prometheus collector wheel lock clean train
+.PHONY: help run test check lint scorecard format sixteen sixteen-full hostile hostile-upstreams overload page soak bench bench-peers prometheus collector wheel lock clean train

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from random import random
 from typing import Any
 
@@ -262,6 +263,7 @@ class Engine:
             metrics=self.scrape.show,
             flush=self.recorder.flush,
             history=History(self.journal, lambda: self.settings.calls.file),
+            explain=lambda row: _explained(self.gateway.house.router.apart(), row),
             decided_again=lambda record: decided_again(replayer(self.settings), record),
             draining=lambda: self.admission.closed,
             started=self.started,
@@ -274,12 +276,11 @@ class Engine:
 
 def explainer(settings: Settings) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     """What `kuro explain` asks for each row: a chat body, or `{"prompt": ...}`. Raises ApiError."""
-    router = _router(settings, None).apart()
+    return partial(_explained, _router(settings, None).apart())
 
-    def explain(row: Mapping[str, Any]) -> dict[str, Any]:
-        return decide(router, parse(msgspec.json.encode(_body(row))))
 
-    return explain
+def _explained(router: Router, row: Mapping[str, Any]) -> dict[str, Any]:
+    return decide(router, parse(msgspec.json.encode(_body(row))))
 
 
 def replayer(settings: Settings) -> Replay:

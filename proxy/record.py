@@ -141,6 +141,8 @@ class Query(Struct, frozen=True):
     key: str | None = None
     before: int | None = None
     """The cursor of a former page."""
+    after: int | None = None
+    """The cursor of the latest call that is known already."""
     limit: int = 50
 
 
@@ -156,3 +158,11 @@ class Page(Struct, frozen=True):
     """Where the next page begins, as `before`; None at the end."""
     source: str
     """`database`; or `memory`, the latest calls of one process, where there is no database."""
+
+
+class Trend(Struct, frozen=True):
+    """How attempts at a model went lately, a point for each step of time in which there were any."""
+
+    model: str
+    points: list[Row]
+    """`at` (Unix time), `attempts`, `ok`, `ttft_ms` on average."""

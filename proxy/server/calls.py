@@ -1,8 +1,9 @@
 """/admin/v1/calls: what became of former calls, from the call log.
 
 GET /admin/v1/calls         summaries, latest first; ?model= intent= outcome= failed= since= until=
-                            request_id= session= key= before= limit=
+                            request_id= session= key= before= after= limit=
 GET /admin/v1/calls/ID      the whole record of one call
+GET /admin/v1/trends        by model: how attempts went lately, in sixty steps; ?since=
 GET /admin/v1/spend         by day and model: calls, tokens, cost, wasted, saved; ?since= until=
 """
 
@@ -25,6 +26,8 @@ from proxy.wire.when import FORMS, moment
 AnyRequest = Request[Any, Any, Any]
 MOST = 1000
 """Calls of one page."""
+STEPS = 60
+"""Of a trend."""
 DAYS_30 = 30 * 86400.0
 
 _TEXT = Annotated[str | None, Parameter(description="as it was recorded")]
@@ -44,6 +47,7 @@ async def list_calls(
     session: _TEXT = None,
     key: Annotated[str | None, Parameter(description="the name of the caller's key")] = None,
     before: Annotated[str | None, Parameter(description="`next` of the page before")] = None,
+    after: Annotated[str | None, Parameter(description="`cursor` of the latest that is known")] = None,
     limit: Annotated[str | None, Parameter(description=f"1 to {MOST}")] = None,
 ) -> dict[str, Any]:
     """Former calls, latest first."""
@@ -64,6 +68,18 @@ async def show_call(request: AnyRequest) -> dict[str, Any]:
     if record is None:
         raise ApiError(404, f"No call {name[:128]!r} is known, or it was forgotten.", code="call_not_found")
     return {**record, "decision": here.decided_again(record)}
+
+
+@get("/trends", status_code=200)
+async def show_trends(request: AnyRequest, since: _WHEN = None) -> dict[str, Any]:
+    """How attempts at each model went, by time; the last hour unless told otherwise."""
+    here = services(request)
+    now = time()
+    begin = read_query(dict(request.query_params), now, ("since",)).since or now - 3600.0
+    step = max((now - begin) / STEPS, 1.0)
+    here.flush()
+    data = await asyncio.to_thread(here.history.trends, begin, step)
+    return {"object": "list", "step": step, "data": data}
 
 
 @get("/spend", status_code=200)
@@ -118,11 +134,15 @@ _READ: dict[str, Callable[[str, float], Any]] = {
     "failed": _flag,
     "since": moment,
     "until": moment,
+    "after": lambda text, _: _whole(text, 0, 2**63 - 1),
     "before": lambda text, _: _whole(text, 1, 2**63 - 1),
     "limit": lambda text, _: _whole(text, 1, MOST),
 }
 """Parameter -> what reads it."""
 
 calls_router = Router(
-    "/admin/v1", route_handlers=[list_calls, show_call, show_spend], guards=[needs_admin_key], tags=["calls"]
+    "/admin/v1",
+    route_handlers=[list_calls, show_call, show_trends, show_spend],
+    guards=[needs_admin_key],
+    tags=["calls"],
 )

@@ -14,7 +14,9 @@ from proxy.server.admin import admin_router, admin_schema
 from proxy.server.calls import calls_router
 from proxy.server.chat import PATH as CHAT
 from proxy.server.errors import EXCEPTION_HANDLERS
+from proxy.server.explain import explain_router
 from proxy.server.models import models_router
+from proxy.server.pages import page_routes
 from proxy.server.stamp import stamp
 from proxy.server.state import Services
 from proxy.server.status import status_router
@@ -32,7 +34,15 @@ def create_site(services: Services, chat: App) -> Litestar:
         stamp(message, scope, services.access)  # type: ignore[arg-type]  # both are dicts
 
     return Litestar(
-        route_handlers=[status_router, models_router, admin_router, calls_router, _chat_route(chat)],
+        route_handlers=[
+            status_router,
+            models_router,
+            admin_router,
+            calls_router,
+            explain_router,
+            *page_routes,
+            _chat_route(chat),
+        ],
         state=State({"services": services}),
         before_send=[stamped],
         exception_handlers=EXCEPTION_HANDLERS,

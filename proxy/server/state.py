@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from litestar.connection import ASGIConnection
 from msgspec import Struct
 
-from proxy.record import Page, Query, Row
+from proxy.record import Page, Query, Row, Trend
 from proxy.server.auth import Keyring
 from proxy.server.policy import AccessPolicy
 from proxy.types import Model
@@ -24,6 +24,9 @@ class History(Protocol):
 
     def record(self, request_id: str) -> dict[str, Any] | None:
         """The whole record of one call."""
+
+    def trends(self, since: float, step: float) -> list[Trend]:
+        """How attempts at each model went since then, in steps of so many seconds."""
 
     def spend(self, since: float, until: float) -> list[Row]:
         """By day and model, between two Unix times."""
@@ -53,6 +56,8 @@ class Services(Struct):
     flush: Callable[[], None]
     """Hands what was recorded to those who keep it, now."""
     history: History
+    explain: Callable[[Mapping[str, Any]], dict[str, Any]]
+    """The decision on a chat body, or on `{"model", "prompt"}`, as things are now. Raises ApiError."""
     decided_again: Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
     """The trace of a record's decision, as the configuration in force takes it; None: it can't be told."""
     draining: Callable[[], bool]

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from proxy.record import CallRecord, Query, Row
+from proxy.record import CallRecord, Query, Row, Trend
 
 APPLICATION = 0x4B75726F
 """"Kuro", as SQLite's application_id."""
@@ -178,6 +178,15 @@ class Reader:
         cursor = self._connection.execute(_SPEND, {"since": since, "until": until})
         return [dict(zip(names, found, strict=True)) for found in cursor]
 
+    def trends(self, since: float, step: float, most: int) -> list[Trend]:
+        """Attempts by model and `step` seconds, of the latest `most` calls since then."""
+        found: dict[str, list[Row]] = {}
+        values = {"since": since, "step": step, "most": most}
+        for model, number, attempts, ok, ttft in self._connection.execute(_TRENDS, values):
+            point = {"at": since + number * step, "attempts": attempts, "ok": ok, "ttft_ms": ttft}
+            found.setdefault(model, []).append(point)
+        return [Trend(model, points) for model, points in found.items()]
+
     def totals(self, query: Query) -> Row:
         """Of all that the query asks for, whatever its limit."""
         names = ("calls", "failed", "cost_usd", "wasted_usd", "saved_usd")
@@ -205,6 +214,17 @@ _SPEND = f"""
     FROM calls WHERE time >= :since AND time < :until GROUP BY day, model ORDER BY day, TOTAL(cost_usd) DESC
 """  # noqa: S608
 
+_TRENDS = """
+    SELECT a.value ->> '$.model' AS model, CAST((time - :since) / :step AS INTEGER) AS number,
+        COUNT(*), SUM(a.value ->> '$.outcome' IN ('ok', 'cut')), AVG(a.value ->> '$.ttft_ms')
+    FROM
+        (SELECT time, CAST(record AS TEXT) AS text FROM calls WHERE time >= :since
+            ORDER BY id DESC LIMIT :most),
+        json_each(text, '$.attempts') a
+    WHERE a.value ->> '$.outcome' IN ('ok', 'cut', 'failed')
+    GROUP BY model, number ORDER BY model, number
+"""
+
 _CONDITIONS: dict[str, str] = {
     "model": "(model = ? OR requested_model = ?)",
     "intent": "intent = ?",
@@ -215,6 +235,7 @@ _CONDITIONS: dict[str, str] = {
     "session": "session = ?",
     "key": "key_id = ?",
     "before": "id < ?",
+    "after": "id > ?",
 }
 """Field of a query -> what it asks; its value fills every `?`."""
 

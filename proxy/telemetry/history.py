@@ -11,10 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from proxy.record import Page, Query, Row
+from proxy.record import Page, Query, Row, Trend
 from proxy.telemetry.archive import ArchiveError, Reader, summaries
 from proxy.telemetry.encoding import encode
 from proxy.telemetry.journal import Journal
+
+TREND_CALLS = 5000
+"""Calls that trends look at: their records have to be read, 10 us each."""
 
 
 class History:
@@ -54,6 +57,14 @@ class History:
             return []
         with reader:
             return reader.spend(since, until)
+
+    def trends(self, since: float, step: float) -> list[Trend]:
+        """How attempts at each model went; nothing without a database."""
+        reader = self._open()
+        if reader is None:
+            return []
+        with reader:
+            return reader.trends(since, step, TREND_CALLS)
 
     def _open(self) -> Reader | None:
         file = self._file()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ import uvloop
 from litestar.testing import TestClient
 
 from proxy.errors import ApiError
-from proxy.record import Page, Query, Row
+from proxy.record import Page, Query, Row, Trend
 from proxy.server.auth import Keyring
 from proxy.server.policy import AccessKey, AccessPolicy
 from proxy.server.site import create_site
@@ -57,6 +57,9 @@ class Shelf:
     def record(self, request_id: str) -> dict[str, Any] | None:
         return {"request_id": request_id, "score": None} if request_id == "req-1" else None
 
+    def trends(self, since: float, step: float) -> list[Trend]:
+        return [Trend("claude", [{"at": since, "step": step}])]
+
     def spend(self, since: float, until: float) -> list[Row]:
         return [{"day": "2026-11-26", "since": since, "until": until}]
 
@@ -86,10 +89,16 @@ class World:
             metrics=lambda: (b"llm_requests_total 1.0\n", "text/plain; version=1.0.0; charset=utf-8"),
             flush=lambda: self.commands.append(("flush", "")),
             history=Shelf(),
+            explain=self.explain,
             decided_again=lambda record: {"selected_model": "claude"},
             draining=lambda: self.is_draining,
             started=1_700_000_000,
         )
+
+    def explain(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        if row.get("model") == "gone":
+            raise ApiError(404, "No model 'gone'.", code="model_not_found", param="model")
+        return {"selected_model": "claude", "asked": row}
 
     async def reload(self) -> dict[str, Any]:
         """Stands for the keeper."""

@@ -127,6 +127,8 @@ def test_the_schema_is_of_the_admin_routes_only(client: Client) -> None:
         "/admin/v1/calls",
         "/admin/v1/calls/{call_id}",
         "/admin/v1/spend",
+        "/admin/v1/trends",
+        "/admin/v1/explain",
     }
 
 

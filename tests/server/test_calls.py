@@ -28,12 +28,12 @@ def test_a_page_of_calls(client: Client, world: World) -> None:
 def test_filters_reach_the_call_log(client: Client, world: World) -> None:
     path = (
         "/admin/v1/calls?model=groq/llama&intent=math&outcome=error&failed=true&since=100&until=200.5"
-        "&request_id=req&session=s1&key=alice&before=9&limit=3"
+        "&request_id=req&session=s1&key=alice&before=9&after=2&limit=3"
     )
     assert client.get(path, headers=ADMIN).status_code == 200
     shelf: Shelf = world.services.history  # type: ignore[assignment]
     assert shelf.asked == [
-        Query("groq/llama", "math", "error", True, 100.0, 200.5, "req", "s1", "alice", 9, 3)
+        Query("groq/llama", "math", "error", True, 100.0, 200.5, "req", "s1", "alice", 9, 2, 3)
     ]
 
 
@@ -68,6 +68,13 @@ def test_one_call(client: Client) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "call_not_found")
 
 
+def test_trends(client: Client) -> None:
+    answer = client.get("/admin/v1/trends?since=10m", headers=ADMIN).json()
+    assert answer["step"] == pytest.approx(10.0) and answer["data"][0]["model"] == "claude"
+    assert client.get("/admin/v1/trends", headers=ADMIN).json()["step"] == pytest.approx(60.0)
+    assert client.get("/admin/v1/trends?since=soon", headers=ADMIN).json()["error"]["param"] == "since"
+
+
 def test_spend(client: Client) -> None:
     answer = client.get("/admin/v1/spend?since=100&until=200", headers=ADMIN).json()
     assert answer["data"] == [{"day": "2026-11-26", "since": 100.0, "until": 200.0}]
@@ -76,7 +83,7 @@ def test_spend(client: Client) -> None:
     assert client.get("/admin/v1/spend?model=x", headers=ADMIN).json()["error"]["param"] == "model"
 
 
-@pytest.mark.parametrize("path", ["calls", "calls/req-1", "spend"])
+@pytest.mark.parametrize("path", ["calls", "calls/req-1", "spend", "trends"])
 def test_the_admin_key_is_needed(client: Client, path: str) -> None:
     for headers in ({}, {"authorization": "Bearer sk-alice"}):
         assert client.get(f"/admin/v1/{path}", headers=headers).status_code == 401

@@ -102,6 +102,8 @@ def test_pages_follow_each_other_without_a_gap_while_calls_come(
         first = reader.find(Query(limit=3))
         archive.add(rows(make(request_id="later")))
         second = reader.find(Query(limit=3, before=first[-1]["cursor"]))
+        newer = reader.find(Query(after=first[0]["cursor"]))
+    assert [row["request_id"] for row in newer] == ["later"]
     assert [row["request_id"] for row in (*first, *second)] == ["req-2", "b-left", "a-bad", "a-good"]
 
 
@@ -137,6 +139,18 @@ def test_spend_by_day_and_model(kept: Path, archive: Archive, make: Make) -> Non
         "wasted_usd": pytest.approx(0.004),
         "saved_usd": pytest.approx(0.008),
     }
+
+
+def test_trends_count_attempts_by_model_and_time(archive: Archive, make: Make, path: Path) -> None:
+    archive.add(rows(*(make(request_id=f"{n}", time=NOON + 30 * n) for n in range(4))))
+    with Reader(path) as reader:
+        first, second = reader.trends(NOON, 60.0, 100)
+        assert sum(point["attempts"] for trend in reader.trends(NOON, 60.0, 1) for point in trend.points) == 2
+    assert (first.model, [(p["at"] - NOON, p["attempts"], p["ok"]) for p in first.points]) == (
+        "groq/llama",
+        [(0.0, 2, 0), (60.0, 2, 0)],
+    )
+    assert (second.model, second.points[0]["ok"], second.points[0]["ttft_ms"]) == ("or/sonnet", 2, 200.0)
 
 
 def test_what_is_old_is_forgotten_step_by_step(archive: Archive, make: Make, path: Path) -> None:

@@ -1,0 +1,36 @@
+"""POST /admin/v1/explain: how a prompt would be routed now, by circuits and observations as they are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Request, Router, post
+from litestar.params import Body
+
+from proxy.errors import ApiError
+from proxy.server.errors import not_json
+from proxy.server.guards import needs_admin_key
+from proxy.server.state import services
+
+
+@post(
+    "/explain",
+    status_code=200,
+    sync_to_thread=False,
+    exception_handlers={RecursionError: not_json, UnicodeDecodeError: not_json},
+)
+def explain(
+    request: Request[Any, Any, Any],
+    data: Annotated[dict[str, Any], Body(description='a chat body, or `{"model", "prompt"}`')],
+) -> dict[str, Any]:
+    """The decision as `kuro explain` prints it."""
+    if "prompt" in data and not isinstance(data["prompt"], str):
+        raise ApiError(400, "'prompt' must be a string.", code="invalid_type", param="prompt")
+    if "prompt" not in data and "messages" not in data:
+        raise ApiError(
+            400, "Give a 'prompt', or 'messages'.", code="missing_required_parameter", param="prompt"
+        )
+    return services(request).explain(data)
+
+
+explain_router = Router("/admin/v1", route_handlers=[explain], guards=[needs_admin_key], tags=["decisions"])
