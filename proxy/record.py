@@ -64,6 +64,8 @@ class Grounds(Struct, frozen=True, omit_defaults=True):
     shut: tuple[str, ...] = ()
     standing: Mapping[str, tuple[float, float, float]] = {}
     """Model -> latency, success, quality, as in a `RoutePlan`."""
+    allowed: tuple[str, ...] | None = None
+    tradeoff: int | None = None
     exploring: bool = False
 
 

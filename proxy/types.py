@@ -100,6 +100,19 @@ class Model(Struct, frozen=True):
 # --- a request and what is known of it -----------------------------------------------------------
 
 
+class AutoRouter(Struct, frozen=True):
+    """What a caller wants of `auto`: OpenRouter's plugin `auto-router`."""
+
+    allowed: tuple[str, ...] | None = None
+    """Ids and aliases, `*` for any characters: nobody else may answer. None: anybody may ..."""
+    excluded: tuple[str, ...] = ()
+    """... but these."""
+    tradeoff: int | None = None
+    """0, quality at any price, .. 10, the lowest price; 5 is the profile as it is, and so is None."""
+    at: str = "plugins[0]"
+    """Where it stands in the body."""
+
+
 class ChatRequest(Struct, frozen=True):
     """A validated body of POST /v1/chat/completions. `fields` is the whole body, unknown fields too."""
 
@@ -112,6 +125,7 @@ class ChatRequest(Struct, frozen=True):
     """The caller asked for the usage chunk of a stream."""
     models: tuple[str, ...] = ()
     """OpenRouter's `models`: an explicit plan."""
+    auto_router: AutoRouter | None = None
     spliceable: bool = False
     """`body` holds `"model"`, `"messages"` and `"stream"` once each at most, so that the model's
     name may be exchanged in the bytes instead of decoding and encoding the whole body."""
@@ -208,6 +222,10 @@ class RoutePlan(Struct, frozen=True):
     """Those of the caller's headers that some rule reads, with their values."""
     language: str | None = None
     """The ask's, where a rule looked at it."""
+    allowed: frozenset[str] | None = None
+    """Those to whom the caller's lists leave the request; None: everybody."""
+    tradeoff: int | None = None
+    """The caller's dial between quality (0) and cost (10)."""
     exploring: bool = False
     """It was ranked as if lasting evidence had moved nothing, to see whether that still holds."""
     scores: tuple[Scored, ...] = ()

@@ -19,6 +19,7 @@ from proxy.providers.headers import request_headers
 from proxy.providers.openai_shapes import read_reply
 from proxy.providers.openai_stream import OpenAIDecoder
 from proxy.types import ChatRequest, Chunk, Failure, Model, Provider, UpstreamRequest
+from proxy.wire.plugins import AUTO_ROUTER
 
 _MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 _ASK_USAGE = b',"stream_options":{"include_usage":true}'
@@ -87,4 +88,4 @@ def _foreign_plugins(plugins: Any) -> Any:
     """OpenRouter's `plugins` without its router: which model answers is decided here."""
     if not isinstance(plugins, list):
         return plugins
-    return [plugin for plugin in plugins if not isinstance(plugin, dict) or plugin.get("id") != "auto-router"]
+    return [plugin for plugin in plugins if not isinstance(plugin, dict) or plugin.get("id") != AUTO_ROUTER]

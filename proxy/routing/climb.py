@@ -12,6 +12,7 @@ from proxy.routing.memory import Clock, Decision, Once, Recent
 from proxy.routing.policy import RoutingPolicy, Weights
 from proxy.routing.pool import Pool, Pools
 from proxy.routing.scoring import Stand
+from proxy.routing.steering import FREE, Steering, leaning
 from proxy.types import Choice, Classification, Features, Model
 
 
@@ -48,19 +49,20 @@ class Sight:
         """The same for the record, once for hundreds of plans: as exact as what it rests on."""
         self.unmoved = Sight(unmoved, profiles) if unmoved is not None else None
         self._profiles = profiles
-        self._scorers: dict[tuple[Pool, str], scoring.Scorer] = {}
+        self._scorers: dict[tuple[Pool, str, int | None], scoring.Scorer] = {}
 
-    def scorer(self, pool: Pool, profile: str) -> scoring.Scorer:
-        """Who ranks this pool for a profile; made when it is first needed."""
-        scorer = self._scorers.get((pool, profile))
+    def scorer(self, pool: Pool, profile: str, tradeoff: int | None) -> scoring.Scorer:
+        """Who ranks this pool for a profile and a caller's dial; made when it is first needed."""
+        scorer = self._scorers.get((pool, profile, tradeoff))
         if scorer is None:
-            scorer = scoring.Scorer(pool.candidates, self.weights(profile), self.standing)
-            self._scorers[pool, profile] = scorer
+            scorer = scoring.Scorer(pool.candidates, self.weights(profile, tradeoff), self.standing)
+            self._scorers[pool, profile, tradeoff] = scorer
         return scorer
 
-    def weights(self, profile: str) -> Weights:
-        """A profile's; those of a profile that is no more are even."""
-        return self._profiles.get(profile, _EVEN)
+    def weights(self, profile: str, tradeoff: int | None) -> Weights:
+        """A profile's, leaning as the dial says; those of a profile that is no more are even."""
+        weights = self._profiles.get(profile, _EVEN)
+        return weights if tradeoff is None else leaning(weights, tradeoff)
 
 
 class Ground(Struct, frozen=True):
@@ -103,6 +105,7 @@ class Past(Struct, frozen=True):
     standing: scoring.Standing
     ranking: scoring.Ranking | None
     """The totals, where they hold for whoever decides again."""
+    steering: Steering = FREE
 
 
 class Climb:
@@ -110,7 +113,7 @@ class Climb:
 
     __slots__ = ("_features", "_pool", "_read", "_shut", "choice", "exploring", "firm", "ground", "headers",
                  "incumbent", "judging", "key", "known", "profile", "question", "ranking", "session", "sight",
-                 "spoken")  # fmt: skip
+                 "spoken", "steering")  # fmt: skip
 
     def __init__(
         self,
@@ -121,6 +124,7 @@ class Climb:
         profile: str,
         session: str,
         judging: bool,
+        steering: Steering = FREE,
     ) -> None:
         """`key`: under which the decision cache knows this request; b"" if it shall not."""
         self.ground = ground
@@ -129,6 +133,7 @@ class Climb:
         self.profile = profile
         self.session = session
         self.judging = judging
+        self.steering = steering
         self.choice: Choice | None = None
         self.known: Classification | None = None
         self.ranking: scoring.Ranking | None = None
@@ -152,7 +157,7 @@ class Climb:
     @classmethod
     def again(cls, ground: Ground, past: Past) -> Climb:
         """The climb of a former decision: what it was made of is known already."""
-        climb = cls(ground, lambda: past.features, b"", past.headers, past.profile, "", False)
+        climb = cls(ground, lambda: past.features, b"", past.headers, past.profile, "", False, past.steering)
         climb.known, climb.ranking, climb.incumbent = past.classification, past.ranking, past.incumbent
         climb.sight = Sight(past.standing, ground.policy.profiles)
         climb._shut, climb.spoken = past.shut & ground.ids, past.language
@@ -183,7 +188,7 @@ class Climb:
     def pool(self) -> Pool:
         """Who is able to serve the request, healthy or not."""
         if self._pool is None:
-            self._pool = self.ground.pools.of(self.features)
+            self._pool = self.ground.pools.of(self.features, self.steering.allowed)
         return self._pool
 
     @property
@@ -201,7 +206,7 @@ class Climb:
         """The pool by total, best first; those with a shut circuit in their places, too."""
         if self.ranking is None:
             sight = self.sight or self.ground.sight()
-            scorer = sight.scorer(self.pool, self.profile)
+            scorer = sight.scorer(self.pool, self.profile, self.steering.tradeoff)
             self.ranking = scorer.rank(self.features, self.classification)
         return self.ranking
 

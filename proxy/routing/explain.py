@@ -45,6 +45,7 @@ def described(plan: RoutePlan) -> dict[str, Any]:
             for scored in plan.scores
         },
         "exploring": plan.exploring,
+        "steering": _steering(plan),
         "filtered": dict(plan.filtered),
         "evidence": list(seen.evidence) if seen else [],
         "features": {
@@ -59,3 +60,9 @@ def described(plan: RoutePlan) -> dict[str, Any]:
         },
         "rungs": [{"step": r.step, "answer": r.answer, "took_us": round(r.took_us, 1)} for r in plan.rungs],
     }
+
+
+def _steering(plan: RoutePlan) -> dict[str, Any]:
+    """What the caller wished for; empty where it wished for nothing."""
+    allowed = {} if plan.allowed is None else {"allowed": sorted(plan.allowed)}
+    return allowed if plan.tradeoff is None else {**allowed, "tradeoff": plan.tradeoff}

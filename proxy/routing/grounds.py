@@ -11,6 +11,7 @@ from proxy.record import Grounds
 from proxy.routing.climb import Past
 from proxy.routing.language import language
 from proxy.routing.scoring import Ranking, Stand
+from proxy.routing.steering import Steering
 from proxy.types import Classification, Features, Need, RoutePlan
 
 
@@ -31,6 +32,8 @@ def grounds(plan: RoutePlan, epoch: str) -> Grounds:
         incumbent=plan.incumbent,
         shut=tuple(sorted(plan.shut)),
         standing=plan.standing,
+        allowed=tuple(sorted(plan.allowed)) if plan.allowed is not None else None,
+        tradeoff=plan.tradeoff,
         exploring=plan.exploring,
     )
 
@@ -62,4 +65,5 @@ def past(
         shut=frozenset(kept.shut),
         standing={model: Stand(*terms) for model, terms in kept.standing.items()},
         ranking=ranking,
+        steering=Steering(frozenset(kept.allowed) if kept.allowed is not None else None, kept.tradeoff),
     )

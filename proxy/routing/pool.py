@@ -19,6 +19,9 @@ from proxy.types import Features, Model, Need
 ESTIMATE_SLACK = 1.05
 """The token estimate may be this much too high before a window counts as too small."""
 
+NARROWED = 1_024
+"""Pools that callers' lists have narrowed that are kept."""
+
 
 class Pool(Struct, frozen=True, eq=False):
     """The candidates for a request, in the registry's order. One object for all requests of its kind."""
@@ -39,12 +42,26 @@ class Pools:
         self._windows = sorted({_room(m) for m in models})
         self._answers = sorted({m.max_output_tokens for m in models if m.max_output_tokens is not None})
         self._pools: dict[tuple[frozenset[Need], int, int], Pool] = {}
+        self._narrowed: dict[tuple[Pool, frozenset[str]], Pool] = {}
 
-    def of(self, features: Features) -> Pool:
-        """The pool of a request."""
+    def of(self, features: Features, allowed: frozenset[str] | None = None) -> Pool:
+        """The pool of a request; of those `allowed` alone, where not all are."""
+        pool = self._able(features)
+        return pool if allowed is None else self._narrow(pool, allowed)
+
+    def _able(self, features: Features) -> Pool:
         answer = features.completion_tokens
         pool = self._pool(features, features.prompt_tokens + (answer or 1), answer)
         return pool if pool.candidates or answer <= 1 else self._pool(features, features.prompt_tokens + 1, 0)
+
+    def _narrow(self, pool: Pool, allowed: frozenset[str]) -> Pool:
+        narrow = self._narrowed.get((pool, allowed))
+        if narrow is None:
+            able = tuple(c for c in pool.candidates if c.id in allowed)
+            if len(self._narrowed) >= NARROWED:
+                self._narrowed.clear()
+            narrow = self._narrowed[pool, allowed] = Pool(able, pool.ids & allowed)
+        return narrow
 
     def _pool(self, features: Features, tokens: int, answer: int) -> Pool:
         key = (features.needs, bisect_left(self._windows, tokens), bisect_left(self._answers, answer))

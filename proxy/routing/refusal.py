@@ -38,8 +38,11 @@ def not_a_model(name: str) -> ApiError:
     )
 
 
-def nobody(models: Iterable[Model], features: Features) -> ApiError:
-    """503 when no model is ready; else 400, and why none of them can serve this request."""
+def nobody(models: Iterable[Model], features: Features, which: str = "ready") -> ApiError:
+    """503 when no model is ready; else 400, and why none of them can serve this request.
+
+    `which`: of which models these are all.
+    """
     models = tuple(models)
     if not models:
         return ApiError(
@@ -50,26 +53,26 @@ def nobody(models: Iterable[Model], features: Features) -> ApiError:
             headers=(("retry-after", str(COME_BACK)), ("x-should-retry", "false")),
         )
     windows = [model.context_window for model in models if features.needs <= model.supports]
-    return _too_long(features, max(windows)) if windows else _unsupported(models, features)
+    return _too_long(features, max(windows), which) if windows else _unsupported(models, features, which)
 
 
-def _too_long(features: Features, largest: int) -> ApiError:
+def _too_long(features: Features, largest: int, which: str) -> ApiError:
     return ApiError(
         400,
-        f"This request has about {features.prompt_tokens} tokens; the largest context window of a model "
-        f"that could serve it is {largest} tokens.",
+        f"This request has about {features.prompt_tokens} tokens; the largest context window of a {which} "
+        f"model that could serve it is {largest} tokens.",
         code="context_length_exceeded",
         param="messages",
     )
 
 
-def _unsupported(models: Sequence[Model], features: Features) -> ApiError:
+def _unsupported(models: Sequence[Model], features: Features, which: str) -> ApiError:
     lacking = sorted(features.needs.difference(*(model.supports for model in models)))
     # Where each is supported by somebody, it is their coming together that nobody supports.
     wanted = lacking or sorted(features.needs)
     return ApiError(
         400,
-        f"No ready model supports what this request needs: {' and '.join(wanted)}.",
+        f"No {which} model supports what this request needs: {' and '.join(wanted)}.",
         code="unsupported_capability",
         param=_FIELDS.get(wanted[0], "messages"),
     )

@@ -14,12 +14,14 @@ from itertools import count
 
 from msgspec.structs import replace
 
+from proxy.errors import ApiError
 from proxy.routing import judge, plan, refusal, rules, scoring
 from proxy.routing.climb import Climb, Ground, Memory, Past, Sight
 from proxy.routing.features import extract
 from proxy.routing.memory import Clock, Glance, Once, Recent, conversation, digest
 from proxy.routing.policy import RoutingPolicy, Step
 from proxy.routing.pool import Pools
+from proxy.routing.steering import FREE, Helm, Steering
 from proxy.routing.steps import REVISES, default, take
 from proxy.routing.why import climb_with_reasons, filtered, scores
 from proxy.types import ChatRequest, Classification, Features, Model, Need, RoutePlan
@@ -105,6 +107,7 @@ class Router:
         idle = {Step.RULES: not policy.rules, Step.JUDGE: not policy.judge.enabled}
         self._ladder = tuple(step for step in policy.ladder if not idle.get(step))
         self._names = {name: model.id for model in ready.values() for name in (model.id, *model.aliases)}
+        self._helm = Helm(self._names)
         self._profiles = {AUTO: BALANCED, **{f"{AUTO}:{name}": name for name in policy.profiles}}
 
     def plan(
@@ -119,15 +122,18 @@ class Router:
         """The plan for a request, or, while `judging`, what the judge should be asked first.
 
         `headers` has lower-case names. Put a verdict with `judged` and plan again with judging off.
-        Raises ApiError: 404 for an unknown model or profile, 400 when no model can serve the request,
-        503 when none is ready.
+        Raises ApiError: 404 for an unknown model or profile, 400 when no model can or may serve the
+        request, 503 when none is ready.
         """
         profile = None if request.models else self._profiles.get(request.model)
         if profile is None:
             explicit = self._listed if request.models else self._named
             return explicit(request, traced)
         key = self._key(request, headers, profile) if self._remembers else b""
-        climb = Climb(self.ground, partial(extract, request), key, headers, profile, session, judging)
+        steering = self._steering(request)
+        climb = Climb(
+            self.ground, partial(extract, request), key, headers, profile, session, judging, steering
+        )
         if self._explores:
             self._explore(climb)
         if traced:
@@ -138,6 +144,9 @@ class Router:
                 if climb.question is not None:
                     return climb.question
         return self._planned(climb)
+
+    def _steering(self, request: ChatRequest) -> Steering:
+        return FREE if request.auto_router is None else self._helm.steer(request.auto_router)
 
     def _explore(self, climb: Climb) -> None:
         unmoved = self.ground.sight().unmoved
@@ -190,12 +199,13 @@ class Router:
         """All that a decision is made of, but for circuits, observations and conversations."""
         ground = self.ground
         read = [headers.get(name) for name in ground.headers] if ground.headers else None
-        return digest(request, ground.epoch, profile, read)
+        beside = (ground.epoch, profile, read)
+        return digest(request, *(beside if request.auto_router is None else (*beside, request.auto_router)))
 
     def _planned(self, climb: Climb) -> RoutePlan:
         ground, choice = self.ground, climb.choice or default(climb)
         if choice is None:
-            raise refusal.nobody(ground.models.values(), climb.features)
+            raise _refused(climb)
         ranking, own = climb.ranked(), ground.models[choice.model].fallback
         return RoutePlan(
             models=plan.build(choice.model, own, ranking, climb.pool.ids, climb.shut),
@@ -211,6 +221,8 @@ class Router:
             if ground.headers
             else _NO_HEADERS,
             language=climb.spoken,
+            allowed=climb.steering.allowed,
+            tradeoff=climb.steering.tradeoff,
             exploring=climb.exploring,
         )
 
@@ -228,12 +240,12 @@ class Router:
         )
 
     def _named(self, request: ChatRequest, traced: bool) -> RoutePlan:
-        model = self._resolve(request.model, "model")
-        own = self.ground.models[model].fallback
+        model, steering = self._resolve(request.model, "model"), self._steering(request)
+        own = [other for other in self.ground.models[model].fallback if steering.permits(other)]
         if not own and not self.ground.policy.named_models_use_ranking:
             return RoutePlan((model,), EXPLICIT, extract(request) if traced else UNREAD, explicit=True)
         features = extract(request)
-        climb = Climb(self.ground, lambda: features, b"", {}, BALANCED, "", False)
+        climb = Climb(self.ground, lambda: features, b"", {}, BALANCED, "", False, steering)
         ranking = climb.ranked() if self.ground.policy.named_models_use_ranking else {}
         return RoutePlan(
             # Its own circuit isn't looked at: it was asked for, and is refused where permits are given.
@@ -243,6 +255,8 @@ class Router:
             classification=climb.known,
             explicit=True,
             ranking=ranking,
+            allowed=steering.allowed,
+            tradeoff=steering.tradeoff,
         )
 
     def _listed(self, request: ChatRequest, traced: bool) -> RoutePlan:
@@ -270,6 +284,11 @@ def _look(
     shifts = moved()
     standing = scoring.standing(candidates, view, shifts)
     return Sight(standing, policy.profiles, scoring.standing(candidates, view) if shifts else None)
+
+
+def _refused(climb: Climb) -> ApiError:
+    models = [model for model in climb.ground.models.values() if climb.steering.permits(model.id)]
+    return refusal.nobody(models, climb.features, "ready" if climb.steering.allowed is None else "allowed")
 
 
 def _forgetful(clock: Clock) -> Memory:

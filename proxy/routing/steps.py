@@ -96,8 +96,8 @@ def _doubtful(climb: Climb, policy: JudgePolicy) -> bool:
 
 
 def _sits(climb: Climb, model: str) -> bool:
-    """The judge is ready, and its circuit admits a question."""
-    return model in climb.ground.ids and model not in climb.shut
+    """The judge is ready, its circuit admits a question, and the caller lets it see the request."""
+    return model in climb.ground.ids and model not in climb.shut and climb.steering.permits(model)
 
 
 def _scoring(climb: Climb) -> Choice | None:

@@ -30,7 +30,7 @@ def climb_with_reasons(climb: Climb) -> tuple[Rung, ...]:
 def scores(climb: Climb) -> tuple[Scored, ...]:
     """Every candidate with its terms by name, best first."""
     sight = climb.sight or climb.ground.sight()
-    weights = sight.weights(climb.profile)
+    weights = sight.weights(climb.profile, climb.steering.tradeoff)
     return scoring.explain(
         climb.pool.candidates, climb.features, climb.classification, weights, sight.standing
     )
@@ -40,7 +40,9 @@ def filtered(climb: Climb) -> tuple[tuple[str, str], ...]:
     """(model, reason) of all that are no candidates, or may not be asked now."""
     reasons = []
     for model in climb.ground.models.values():
-        if model.id not in climb.pool.ids:
+        if not climb.steering.permits(model.id):
+            reasons.append((model.id, "the caller leaves it out"))
+        elif model.id not in climb.pool.ids:
             reasons.append((model.id, unfit(model, climb.features)))
         elif model.id in climb.shut:
             reasons.append((model.id, climb.ground.obstacle(model.id) or "circuit open or throttled"))
@@ -84,6 +86,8 @@ def _judge(climb: Climb) -> str:
         return "a chore is not worth a question"
     if features.tool_loop:
         return "a model is at work"
+    if not climb.steering.permits(policy.model):
+        return f"the caller leaves {policy.model} out"
     if policy.model not in climb.ground.ids or policy.model in climb.shut:
         return f"{policy.model} can't be asked now"
     return "the intent is sure enough, or the judge gave no answer"

@@ -17,6 +17,8 @@ import msgspec
 
 from proxy.errors import ApiError
 from proxy.types import ChatRequest
+from proxy.wire.plugins import auto_router
+from proxy.wire.refusal import bad, missing, name_of, wrong_type
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 """What a message's `role` may be."""
@@ -50,16 +52,6 @@ _COUNTED = ("model", "messages", "stream")
 _COUNTED_IN_QUOTES = re.compile(rb'"(?:m(?:odel|essages)|stream)"')
 _NOT_OPENING = bytes(byte for byte in range(256) if byte not in b"{[")
 
-_JSON_NAMES: dict[type, str] = {
-    str: "a string",
-    bool: "a boolean",
-    int: "an integer",
-    float: "a number",
-    list: "an array",
-    dict: "an object",
-    NoneType: "null",
-}
-
 _decode_any = msgspec.json.Decoder().decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -82,6 +74,7 @@ def parse(body: bytes) -> ChatRequest:
         stream=fields.get("stream") is True,
         include_usage="stream_options" in fields and _include_usage(fields["stream_options"]),
         models=models,
+        auto_router=auto_router(fields["plugins"]) if "plugins" in fields else None,
         spliceable=plain and "model" in fields,
     )
 
@@ -93,15 +86,15 @@ def _decode(body: bytes) -> dict[str, Any]:
     try:
         fields = _decode_any(body)
     except UnicodeDecodeError:
-        raise _bad("The body is not valid UTF-8.", "invalid_utf8") from None
+        raise bad("The body is not valid UTF-8.", "invalid_utf8") from None
     except msgspec.ValidationError:
-        raise _bad("The body holds a number that is out of range.", "invalid_number") from None
+        raise bad("The body holds a number that is out of range.", "invalid_number") from None
     except msgspec.DecodeError as error:
-        raise _bad(f"The body is not valid JSON ({error}).", "invalid_json") from None
+        raise bad(f"The body is not valid JSON ({error}).", "invalid_json") from None
     except RecursionError:
         raise _too_deep() from None
     if type(fields) is not dict:
-        raise _bad(f"The body must be a JSON object, not {_name(fields)}.", "invalid_type")
+        raise bad(f"The body must be a JSON object, not {name_of(fields)}.", "invalid_type")
     # A body this deep has as many pairs of brackets, so that most bodies are never walked.
     if len(body) > 2 * MAX_DEPTH and len(body.translate(None, _NOT_OPENING)) > MAX_DEPTH:
         _check_depth(fields)
@@ -123,7 +116,7 @@ def _check_depth(fields: dict[str, Any]) -> None:
 
 
 def _too_deep() -> ApiError:
-    return _bad(f"The body is nested more than {MAX_DEPTH} levels deep.", "json_too_deep")
+    return bad(f"The body is nested more than {MAX_DEPTH} levels deep.", "json_too_deep")
 
 
 # --- fields --------------------------------------------------------------------------------------
@@ -133,10 +126,10 @@ def _check_kinds(fields: dict[str, Any]) -> None:
     for name, value in fields.items():
         rule = _KINDS.get(name)
         if rule is not None and type(value) not in rule[0]:
-            raise _wrong_type(name, rule[1], value)
+            raise wrong_type(name, rule[1], value)
     for name, (least, most) in _BOUNDS.items():
         if name in fields and (value := fields[name]) is not None and not least <= value <= most:
-            raise _bad(f"`{name}` must be between {least} and {most}.", "invalid_value", name)
+            raise bad(f"`{name}` must be between {least} and {most}.", "invalid_value", name)
     for name in ("tools", "functions"):
         if name in fields:
             _check_objects(fields[name] or (), name)
@@ -156,27 +149,27 @@ def _model(fields: dict[str, Any], models: tuple[str, ...]) -> str:
     if model is None:
         if models:
             return models[0]
-        raise _missing("model")
+        raise missing("model")
     _check_model_name(model, "model")
     return model  # type: ignore[no-any-return]  # _check_kinds and the line above saw to it
 
 
 def _check_model_name(model: object, param: str) -> None:
     if type(model) is not str:
-        raise _wrong_type(param, "a string", model)
+        raise wrong_type(param, "a string", model)
     if not 0 < len(model) <= MAX_MODEL_LENGTH:
-        raise _bad(f"`{param}` must have 1 to {MAX_MODEL_LENGTH} characters.", "invalid_value", param)
+        raise bad(f"`{param}` must have 1 to {MAX_MODEL_LENGTH} characters.", "invalid_value", param)
 
 
 def _messages(fields: dict[str, Any]) -> list[dict[str, Any]]:
     messages = fields.get("messages")
     if messages is None:
-        raise _missing("messages")
+        raise missing("messages")
     if not messages:
-        raise _bad("`messages` must have at least one message.", "empty_array", "messages")
+        raise bad("`messages` must have at least one message.", "empty_array", "messages")
     for index, message in enumerate(messages):
         if type(message) is not dict:
-            raise _wrong_type(f"messages[{index}]", "an object", message)
+            raise wrong_type(f"messages[{index}]", "an object", message)
         role = message.get("role")
         if type(role) is not str or role not in ROLES:
             raise _bad_role(role, "role" in message, f"messages[{index}].role")
@@ -188,20 +181,20 @@ def _messages(fields: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _check_parts(content: object, param: str) -> None:
     if type(content) is not list:
-        raise _wrong_type(param, "a string, null or an array of objects", content)
+        raise wrong_type(param, "a string, null or an array of objects", content)
     _check_objects(content, param)
 
 
 def _check_objects(members: Any, param: str) -> None:
     for index, member in enumerate(members):
         if type(member) is not dict:
-            raise _wrong_type(f"{param}[{index}]", "an object", member)
+            raise wrong_type(f"{param}[{index}]", "an object", member)
 
 
 def _include_usage(options: dict[str, Any] | None) -> bool:
     wanted = (options or {}).get("include_usage")
     if type(wanted) is not bool and wanted is not None:
-        raise _wrong_type("stream_options.include_usage", "a boolean or null", wanted)
+        raise wrong_type("stream_options.include_usage", "a boolean or null", wanted)
     return wanted is True
 
 
@@ -233,7 +226,7 @@ def _check_duplicates(body: bytes, fields: dict[str, Any]) -> None:
     keys = _top_level_keys(body)
     for name in _COUNTED:
         if keys.count(name) > 1:
-            raise _bad(f"`{name}` is given more than once.", "duplicate_parameter", name)
+            raise bad(f"`{name}` is given more than once.", "duplicate_parameter", name)
 
 
 def _counts_once_outside_members(body: bytes, fields: dict[str, Any]) -> bool:
@@ -262,28 +255,9 @@ def _top_level_keys(body: bytes) -> list[str]:
     return keys
 
 
-# --- refusals ------------------------------------------------------------------------------------
-
-
-def _missing(param: str) -> ApiError:
-    return _bad(f"`{param}` is required.", "missing_required_parameter", param)
-
-
-def _wrong_type(param: str, expected: str, value: object) -> ApiError:
-    return _bad(f"`{param}` must be {expected}, not {_name(value)}.", "invalid_type", param)
-
-
 def _bad_role(role: object, given: bool, param: str) -> ApiError:
     if not given:
-        return _missing(param)
+        return missing(param)
     if type(role) is not str:
-        return _wrong_type(param, "a string", role)
-    return _bad(f"`{param}` is {role[:40]!a}; known are {', '.join(sorted(ROLES))}.", "invalid_value", param)
-
-
-def _name(value: object) -> str:
-    return _JSON_NAMES.get(type(value), "something else")
-
-
-def _bad(message: str, code: str, param: str | None = None) -> ApiError:
-    return ApiError(400, message, code=code, param=param)
+        return wrong_type(param, "a string", role)
+    return bad(f"`{param}` is {role[:40]!a}; known are {', '.join(sorted(ROLES))}.", "invalid_value", param)

@@ -134,6 +134,20 @@ def test_unknown_fields_reach_the_upstream(kuro: Kuro, stub: StubUpstream) -> No
     assert sent["messages"] == HELLO
 
 
+def test_the_auto_router_plugin_steers_and_stays_here(kuro: Kuro, stub: StubUpstream) -> None:
+    def plugins(pattern: str) -> Any:
+        return {"plugins": [{"id": "web"}, {"id": "auto-router", "allowed_models": [pattern]}]}
+
+    stub.script("second", ok("Fine."))
+    with kuro.client() as client:
+        answer = client.chat.completions.create(model="auto", messages=HELLO, extra_body=plugins("sec*"))
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.chat.completions.create(model="auto", messages=HELLO, extra_body=plugins("nobody/*"))
+    assert answer.model == "second"
+    assert stub.last("second").json["plugins"] == [{"id": "web"}]
+    assert caught.value.param == "plugins[1].allowed_models"
+
+
 def test_caller_headers_stay_here(kuro: Kuro, stub: StubUpstream) -> None:
     stub.script("primary", ok("Fine."))
     with kuro.client() as client:
