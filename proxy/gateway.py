@@ -19,9 +19,9 @@ from proxy.dispatch.answer import Answer, Write
 from proxy.dispatch.call import Call, Pairs
 from proxy.dispatch.executor import Executor
 from proxy.errors import ApiError
-from proxy.record import Attempt, CallRecord
+from proxy.record import CallRecord
 from proxy.routing import judge
-from proxy.routing.explain import described
+from proxy.routing.explain import COURSE, course, described
 from proxy.routing.features import extract
 from proxy.routing.policy import JudgePolicy
 from proxy.routing.router import Router
@@ -149,22 +149,8 @@ JUDGED = "judge"
 def trace(call: Call) -> dict[str, Any]:
     """Why this call went where it went, for a reader: the `kuro` object of a traced reply."""
     assert call.plan is not None
-    record = call.record
-    return {
-        **described(call.plan),
-        "request_id": record.request_id,
-        "selected_model": record.selected_model,
-        "attempts": [_told(attempt) for attempt in record.attempts],
-        "queued_ms": round(record.queued_ms, 3),
-        "cost_usd": record.cost_usd,
-        "wasted_usd": record.wasted_usd,
-    }
-
-
-def _told(attempt: Attempt) -> dict[str, Any]:
-    """An attempt without what it doesn't have."""
-    told = msgspec.to_builtins(attempt)
-    return {name: value for name, value in told.items() if value not in (None, "", False) or name == "status"}
+    record = {name: msgspec.to_builtins(getattr(call.record, name)) for name in COURSE}
+    return {**described(call.plan), **course(record)}
 
 
 def _book(record: CallRecord, plan: RoutePlan, epoch: str) -> None:

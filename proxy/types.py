@@ -229,9 +229,13 @@ class RoutePlan(Struct, frozen=True):
     exploring: bool = False
     """It was ranked as if lasting evidence had moved nothing, to see whether that still holds."""
     scores: tuple[Scored, ...] = ()
-    """The ranking with every term by name; only in a traced plan, like `filtered` and `rungs`."""
+    """The ranking with every term by name; only in a traced plan, like all that follows."""
+    weights: Mapping[str, float] = {}
+    """How much each term counted."""
     filtered: tuple[tuple[str, str], ...] = ()
     """(model, reason) of every model that could not be a candidate."""
+    origins: tuple[str, ...] = ()
+    """Where each place among `models` comes from."""
     rungs: tuple[Rung, ...] = ()
 
 

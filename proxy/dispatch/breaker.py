@@ -21,6 +21,8 @@ __all__ = ["Breakers", "CircuitView", "Listener", "Override", "Permit", "Refusal
 
 
 _NONE: frozenset[str] = frozenset()
+_PASSING = frozenset({"circuit_open", "throttled", "disabled"})
+"""Reasons that end by themselves, at a known time."""
 
 
 class Breakers:
@@ -59,7 +61,11 @@ class Breakers:
         """For a reader: why `admit` would refuse the model now; nothing when it wouldn't."""
         circuit = self._circuits.get(model_id)
         refusal = circuit.refusal() if circuit is not None else None
-        return refusal.reason.replace("_", " ") if refusal is not None else ""
+        if refusal is None:
+            return ""
+        reason = refusal.reason.replace("_", " ")
+        ends = refusal.reason in _PASSING and refusal.retry_after < inf
+        return f"{reason}, {refusal.retry_after:.1f} s left" if ends else reason
 
     def least_bad(self, model_ids: Iterable[str]) -> str | None:
         """Of models that are all refused, the one that a probe is best spent on; None: none may be probed.

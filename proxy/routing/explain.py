@@ -28,7 +28,7 @@ def decide(router: Router, request: ChatRequest, headers: Mapping[str, str] | No
 
 
 def described(plan: RoutePlan) -> dict[str, Any]:
-    """A plan as plain data."""
+    """A traced plan as plain data."""
     seen = plan.classification
     return {
         "intent": seen.top if seen else None,
@@ -36,7 +36,9 @@ def described(plan: RoutePlan) -> dict[str, Any]:
         "difficulty": round(seen.difficulty, 4) if seen else None,
         "step": plan.route,
         "selected_model": plan.models[0],
+        "profile": plan.profile,
         "plan": list(plan.models),
+        "origins": dict(zip(plan.models, plan.origins, strict=False)),
         "scores": {
             scored.model: {
                 **{term: round(value, 4) for term, value in scored.terms.items()},
@@ -44,6 +46,7 @@ def described(plan: RoutePlan) -> dict[str, Any]:
             }
             for scored in plan.scores
         },
+        "weights": dict(plan.weights),
         "exploring": plan.exploring,
         "steering": _steering(plan),
         "filtered": dict(plan.filtered),
@@ -66,3 +69,29 @@ def _steering(plan: RoutePlan) -> dict[str, Any]:
     """What the caller wished for; empty where it wished for nothing."""
     allowed = {} if plan.allowed is None else {"allowed": sorted(plan.allowed)}
     return allowed if plan.tradeoff is None else {**allowed, "tradeoff": plan.tradeoff}
+
+
+COURSE = (
+    "request_id", "selected_model", "attempts", "usage", "queued_ms", "cost_usd", "wasted_usd", "judge_usd",
+)  # fmt: skip
+"""What of a call's record `course` reads."""
+
+
+def course(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What came of a decision, from its call's record as plain data: each attempt, and what was paid.
+
+    An attempt has no members that are empty; `retry` is one that asks the same model again.
+    """
+    asked: set[str] = set()
+    attempts = []
+    for attempt in record["attempts"]:
+        told = {name: value for name, value in attempt.items() if value or type(value) is float}
+        again = attempt["model"] in asked and attempt["outcome"] not in _NOT_ASKED
+        attempts.append({"status": None, **told, **({"retry": True} if again else {})})
+        if attempt["outcome"] not in _NOT_ASKED:
+            asked.add(attempt["model"])
+    return {**{name: record.get(name) for name in COURSE}, "attempts": attempts}
+
+
+_NOT_ASKED = ("skipped", "judge")
+"""Outcomes of attempts that asked nobody for the answer."""

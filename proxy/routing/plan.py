@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterable
 
+FIRST = "the choice"
+ASKED_FOR = "asked for"
+"""Where a place of a plan comes from: the ladder, or the caller."""
+
 
 def build(
     first: str,
@@ -22,3 +26,18 @@ def build(
     if not shut:
         return tuple(chain)
     return (*[m for m in chain if m not in shut], *[m for m in chain if m in shut])
+
+
+def origins(
+    chain: Iterable[str],
+    first: str,
+    own: Container[str],
+    shut: Container[str] = (),
+    origin: str = FIRST,
+) -> tuple[str, ...]:
+    """For a reader: where each place of a chain that was built of these comes from; `origin`: the first's."""
+    found = []
+    for model in chain:
+        said = origin if model == first else f"fallback of {first}" if model in own else "ranking"
+        found.append(f"{said}, but last: it can't be asked now" if model in shut else said)
+    return tuple(found)

@@ -76,8 +76,8 @@ def unfit(model: Model, features: Features) -> str:
     """For a reader: why a model is in no pool of this request."""
     if missing := features.needs - model.supports:
         return f"does not support {', '.join(sorted(missing))}"
-    if features.prompt_tokens + 1 > _room(model):
-        return f"context window of {model.context_window} tokens is too small"
+    if (short := features.prompt_tokens + 1 - _room(model)) > 0:
+        return f"context window of {model.context_window} tokens is too small by {short}"
     return f"has no room for an answer of {features.completion_tokens} tokens"
 
 

@@ -17,6 +17,7 @@ from msgspec import Struct, field
 
 from proxy.errors import ApiError
 from proxy.record import Grounds
+from proxy.routing.explain import course
 from proxy.routing.explain import described as trace
 from proxy.routing.grounds import past
 from proxy.routing.router import EXPLICIT, Router
@@ -203,18 +204,19 @@ _decode = msgspec.json.Decoder(Stored).decode
 
 
 def decided_again(replay: Replay, record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The trace of a record's decision as `replay`'s configuration takes it; None where it can't be taken.
+    """A record's decision as `replay`'s configuration takes it, and what came of it: as a traced reply tells.
 
-    `same_configuration`: it is the one that was in force, and this the very decision.
+    None where it can't be taken. `same_configuration`: it is the one that was in force, and this the very
+    decision.
     """
     stored = msgspec.convert(record, Stored)
     if stored.grounds is None or _undecidable(stored):
         return None
     same = {"same_configuration": replay.epoch == stored.grounds.epoch}
     try:
-        return {**same, **trace(replay.plan(stored, traced=True))}
+        return {**same, **trace(replay.plan(stored, traced=True)), **course(record)}
     except ApiError as error:
-        return {**same, "refused": error.message}
+        return {**same, "refused": error.message, **course(record)}
 
 
 def described(summary: Summary) -> Mapping[str, Any]:

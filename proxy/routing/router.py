@@ -12,7 +12,7 @@ from copy import copy
 from functools import partial
 from itertools import count
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from proxy.errors import ApiError
 from proxy.routing import judge, plan, refusal, rules, scoring
@@ -23,7 +23,7 @@ from proxy.routing.policy import RoutingPolicy, Step
 from proxy.routing.pool import Pools
 from proxy.routing.steering import FREE, Helm, Steering
 from proxy.routing.steps import REVISES, default, take
-from proxy.routing.why import climb_with_reasons, filtered, scores
+from proxy.routing.why import climb_with_reasons, filtered, scores, weights
 from proxy.types import ChatRequest, Classification, Features, Model, Need, RoutePlan
 
 AUTO = "auto"
@@ -231,25 +231,31 @@ class Router:
         rungs = climb_with_reasons(climb)
         if climb.question is not None:
             return climb.question
+        made = self._planned(climb)
+        first = climb.choice.model if climb.choice else made.models[0]
         return replace(
-            self._planned(climb),
+            made,
             features=features,  # a decision that was remembered has forgotten the words
             rungs=rungs,
             scores=scores(climb),
+            weights=asdict(weights(climb)),
             filtered=filtered(climb),
+            origins=plan.origins(made.models, first, self.ground.models[first].fallback, climb.shut),
         )
 
     def _named(self, request: ChatRequest, traced: bool) -> RoutePlan:
         model, steering = self._resolve(request.model, "model"), self._steering(request)
         own = [other for other in self.ground.models[model].fallback if steering.permits(other)]
         if not own and not self.ground.policy.named_models_use_ranking:
-            return RoutePlan((model,), EXPLICIT, extract(request) if traced else UNREAD, explicit=True)
+            return _asked_for((model,), request, traced)
         features = extract(request)
         climb = Climb(self.ground, lambda: features, b"", {}, BALANCED, "", False, steering)
         ranking = climb.ranked() if self.ground.policy.named_models_use_ranking else {}
+        # Its own circuit isn't looked at: it was asked for, and is refused where permits are given.
+        shut = climb.shut - {model}
+        models = plan.build(model, own, ranking, climb.pool.ids, shut)
         return RoutePlan(
-            # Its own circuit isn't looked at: it was asked for, and is refused where permits are given.
-            models=plan.build(model, own, ranking, climb.pool.ids, climb.shut - {model}),
+            models=models,
             route=EXPLICIT,
             features=features,
             classification=climb.known,
@@ -257,6 +263,7 @@ class Router:
             ranking=ranking,
             allowed=steering.allowed,
             tradeoff=steering.tradeoff,
+            origins=plan.origins(models, model, own, shut, plan.ASKED_FOR) if traced else (),
         )
 
     def _listed(self, request: ChatRequest, traced: bool) -> RoutePlan:
@@ -264,7 +271,7 @@ class Router:
         named = () if request.model in self._profiles else (self._resolve(request.model, "model"),)
         listed = [self._resolve(name, "models") for name in request.models]
         models = tuple(dict.fromkeys((*named, *listed)))
-        return RoutePlan(models, EXPLICIT, extract(request) if traced else UNREAD, explicit=True)
+        return _asked_for(models, request, traced)
 
     def _resolve(self, name: str, param: str) -> str:
         model = self._names.get(name)
@@ -273,6 +280,11 @@ class Router:
         if model is None:
             raise refusal.unknown(name, param, list(self.names()))
         return model
+
+
+def _asked_for(models: tuple[str, ...], request: ChatRequest, traced: bool) -> RoutePlan:
+    features, origins = (extract(request), (plan.ASKED_FOR,) * len(models)) if traced else (UNREAD, ())
+    return RoutePlan(models, EXPLICIT, features, explicit=True, origins=origins)
 
 
 def _look(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from proxy.routing import rules, scoring
 from proxy.routing.climb import Climb
-from proxy.routing.policy import Step
+from proxy.routing.policy import Step, Weights
 from proxy.routing.pool import unfit
 from proxy.routing.steps import REVISES, take
 from proxy.types import Rung, Scored
@@ -30,10 +30,14 @@ def climb_with_reasons(climb: Climb) -> tuple[Rung, ...]:
 def scores(climb: Climb) -> tuple[Scored, ...]:
     """Every candidate with its terms by name, best first."""
     sight = climb.sight or climb.ground.sight()
-    weights = sight.weights(climb.profile, climb.steering.tradeoff)
     return scoring.explain(
-        climb.pool.candidates, climb.features, climb.classification, weights, sight.standing
+        climb.pool.candidates, climb.features, climb.classification, weights(climb), sight.standing
     )
+
+
+def weights(climb: Climb) -> Weights:
+    """How much each term counts for it."""
+    return (climb.sight or climb.ground.sight()).weights(climb.profile, climb.steering.tradeoff)
 
 
 def filtered(climb: Climb) -> tuple[tuple[str, str], ...]:

@@ -332,6 +332,13 @@ class TestOperator:
         assert house.breakers.obstacle(MODEL) == ""
         house.play(".")
 
+    def test_a_reader_is_told_how_long_it_will_last(self, house: House) -> None:
+        house.breakers.throttle(MODEL, 12.5)
+        house.now += 2
+        assert house.breakers.obstacle(MODEL) == "throttled, 10.5 s left"
+        house.breakers.disable(MODEL, 60)
+        assert house.breakers.obstacle(MODEL) == "disabled, 60.0 s left"
+
     def test_a_disabled_model_comes_back_by_itself(self, house: House) -> None:
         house.breakers.disable(MODEL, 60.0)
         house.now += 59.0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.routing.plan import build
+from proxy.routing.plan import ASKED_FOR, build, origins
 
 RANKING = {"a": 0.9, "b": 0.8, "c": 0.7}
 ABLE = frozenset("abc")
@@ -33,6 +33,29 @@ def test_the_chain(first: str, own: str, shut: str, expected: str) -> None:
 
 def test_a_named_model_without_fallbacks_stands_alone() -> None:
     assert build("a", (), (), ABLE) == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("first", "own", "shut", "expected"),
+    [
+        pytest.param(
+            "a", "c", "", ["the choice", "fallback of a", "ranking"], id="each place has its source"
+        ),
+        pytest.param(
+            "a",
+            "",
+            "b",
+            ["the choice", "ranking", "ranking, but last: it can't be asked now"],
+            id="a shut circuit is the reason for the last place",
+        ),
+    ],
+)
+def test_a_reader_is_told_where_each_place_comes_from(
+    first: str, own: str, shut: str, expected: list[str]
+) -> None:
+    chain = build(first, tuple(own), RANKING, ABLE, frozenset(shut))
+    assert list(origins(chain, first, own, shut)) == expected
+    assert origins(chain, first, own, shut, ASKED_FOR)[0] == "asked for"
 
 
 IDS = st.sampled_from("abcdef")

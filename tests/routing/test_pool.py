@@ -60,7 +60,7 @@ def test_the_pool_of(features: Features, expected: list[str]) -> None:
     ("features", "which", "expected"),
     [
         pytest.param(ask(1, 0, Need.VISION, Need.AUDIO), 0, "does not support audio, vision", id="a need"),
-        pytest.param(ask(2000), 0, "context window of 1000 tokens is too small", id="the window"),
+        pytest.param(ask(2000), 0, "context window of 1000 tokens is too small by 951", id="the window"),
         pytest.param(ask(10, 5000), 1, "has no room for an answer of 5000 tokens", id="the answer"),
     ],
 )

@@ -551,6 +551,26 @@ def test_a_traced_plan_gives_its_reasons() -> None:
         "or/plain": "does not support tools",
     }
     assert {scored.model: scored.total for scored in plan.scores} == dict(plan.ranking)
+    weight, best = plan.weights, plan.scores[0]
+    total = sum(weight[term] * value * (-1 if term == "cost" else 1) for term, value in best.terms.items())
+    assert total == pytest.approx(best.total)
+    assert plan.origins == ("the choice", "fallback of or/large, but last: it can't be asked now")
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        pytest.param(ask("small"), ("asked for",), id="a model by name"),
+        pytest.param(ask("large"), ("asked for", "fallback of or/large"), id="a model with fallbacks"),
+        pytest.param(ask("auto", models=["small", "large"]), ("asked for", "asked for"), id="a list"),
+        pytest.param(ask("auto:best"), ("the choice", "fallback of or/large", "ranking"), id="the ladder"),
+    ],
+)
+def test_a_traced_plan_says_where_its_places_come_from(
+    request_: ChatRequest, expected: tuple[str, ...]
+) -> None:
+    assert planned(house(), request_, traced=True).origins == expected
+    assert planned(house(), request_).origins == ()
 
 
 def test_a_traced_plan_says_what_stands_in_a_models_way() -> None:
