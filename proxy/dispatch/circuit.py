@@ -143,8 +143,8 @@ class Circuit:
 
     __slots__ = (
         "_bad", "_disabled_until", "_failures", "_lease_until", "_long", "_model", "_not_found",
-        "_opened_at", "_openings", "_override", "_probe", "_reason", "_results", "_setting", "_since", "_state",
-        "_successes", "_throttled_until", "_until", "generation", "quiet",
+        "_opened_at", "_openings", "_override", "_probe", "_reason", "_results", "_setting", "_since",
+        "_state", "_successes", "_throttled_until", "_until", "generation", "quiet",
     )  # fmt: skip
 
     def __init__(self, model: str, setting: Setting) -> None:
