@@ -65,10 +65,11 @@ bench-peers:  ## install the peers that `make bench` compares with
 	.cache/peers/bin/pip install --quiet 'litellm[proxy]'
 	-apt-get install --yes --quiet nginx-light
 
-train:  ## train the learned half of the classifier from tests/train/exemplars
+train:  ## train what is learned: intents from tests/train/exemplars, difficulty from outcomes that aren't here
 	@test -x .cache/train/bin/python || $(PYTHON) -m venv .cache/train
-	@.cache/train/bin/pip install --quiet numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1 google-re2 msgspec
+	@.cache/train/bin/pip install --quiet numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1 google-re2 msgspec pyyaml
 	@.cache/train/bin/python -m tests.train.train
+	@.cache/train/bin/python -m tests.train.difficulty $(OUTCOMES)
 
 wheel: .venv/.dev  ## build dist/*.whl
 	$(BIN)/python -m build --wheel --outdir dist

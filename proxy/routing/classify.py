@@ -21,10 +21,11 @@ from operator import itemgetter
 from msgspec import Struct
 
 from proxy.errors import ConfigError
+from proxy.routing import difficulty, semantic
+from proxy.routing.difficulty import Lesson
 from proxy.routing.features import code_share
 from proxy.routing.lexicon import Fact, Hardness, IntentSpec, Lexicon, Pattern
 from proxy.routing.reader import Clue, Reader
-from proxy.routing.semantic import shipped
 from proxy.types import Classification, Features, Need
 
 __all__ = ["FACTS", "Classifier", "Fact", "Hardness", "IntentSpec", "Lexicon", "Pattern"]
@@ -85,6 +86,15 @@ FACTS: dict[str, Callable[[Features], float]] = {
 """What a `Fact` may ask of a request."""
 
 
+class _Told(Struct, frozen=True):
+    """What evidence makes of an ask."""
+
+    intents: tuple[tuple[str, float], ...]
+    odds: float
+    """Log-odds of its difficulty, by its intents and the lexicon."""
+    labels: tuple[str, ...]
+
+
 class _Weighed(Struct, frozen=True):
     """An ask's own evidence: log-odds by intent and of its difficulty, and what it is if it stands alone."""
 
@@ -93,14 +103,15 @@ class _Weighed(Struct, frozen=True):
     follows: bool
     """It says itself that it goes on."""
     labels: tuple[str, ...]
-    alone: Classification
+    alone: _Told
 
 
 class Classifier:
     """Judges features by a lexicon. Immutable once built, safe to share."""
 
-    def __init__(self, lexicon: Lexicon, source: str = "intents.yml") -> None:
-        """Raises ConfigError naming every pattern, fact and default that can't be used."""
+    def __init__(self, lexicon: Lexicon, source: str = "intents.yml", lesson: Lesson | None = None) -> None:
+        """`lesson`: what outcomes taught of difficulty; None: what comes with the package. Raises ConfigError
+        naming every pattern, fact and default that can't be used."""
         _check(lexicon, source)
         self._specs = lexicon.intents
         self._reader = Reader(_patterns(lexicon), lexicon.words, source)
@@ -109,7 +120,8 @@ class Classifier:
         self._priors = [(name, spec.prior) for name, spec in self._specs.items()]
         self._facts = _by_fact(lexicon)
         self._weighed = lru_cache(WEIGHED)(self._weigh)
-        learned = shipped()
+        self._lesson = lesson or difficulty.shipped()
+        learned = semantic.shipped()
         # What was learned tells these intents apart; a lexicon without some of them asks other questions.
         self._semantic = learned if self._specs.keys() >= set(learned.intents) else None
 
@@ -125,12 +137,13 @@ class Classifier:
         if features.context:
             sums, trust = self._in_context(weighed, features)
             told = self._judged(sums, weighed.marks, weighed.labels)
-        if self._semantic is None or not trust or told.intents[0][1] >= OPEN or not features.ask:
-            return told
-        meant = self._semantic.read(features.ask)
-        mixed = {**sums, **{name: sums.get(name, 0.0) + MEANT * trust * meant[name] for name in meant}}
-        spoke = (*told.evidence, f"semantic:{max(meant, key=meant.__getitem__)}")
-        return self._judged(mixed, weighed.marks, spoke)
+        if self._semantic is not None and trust and told.intents[0][1] < OPEN and features.ask:
+            meant = self._semantic.read(features.ask)
+            mixed = {**sums, **{name: sums.get(name, 0.0) + MEANT * trust * meant[name] for name in meant}}
+            spoke = (*told.labels, f"semantic:{max(meant, key=meant.__getitem__)}")
+            told = self._judged(mixed, weighed.marks, spoke)
+        hard = difficulty.share(told.odds + self._lesson.odds(features.ask))
+        return Classification(told.intents, hard, told.labels)
 
     def _weigh(self, clues: tuple[Clue, ...], places: tuple[float, ...], *stretches: int) -> _Weighed:
         """What these clues at these places say, together with the facts at theirs."""
@@ -146,10 +159,11 @@ class Classifier:
         spoke = tuple([clue.label for clue in clues if clue.owner != _FOLLOW_UP]) if follows else labels
         return _Weighed(sums, marks, follows, labels, self._judged(sums, marks, spoke))
 
-    def _judged(self, sums: Mapping[str, float], marks: float, labels: tuple[str, ...]) -> Classification:
-        told = sums.get
+    def _judged(self, sums: Mapping[str, float], marks: float, labels: tuple[str, ...]) -> _Told:
+        told, specs = sums.get, self._specs
         confidences = shares([(prior + told(name, 0.0), name) for name, prior in self._priors])
-        return Classification(confidences, self._difficulty(confidences, marks), labels)
+        usual = difficulty.usual([(share, specs[name].difficulty) for name, share in confidences])
+        return _Told(confidences, usual + marks, labels)
 
     def _in_context(self, weighed: _Weighed, features: Features) -> tuple[dict[str, float], float]:
         """What the ask says, mixed with what the turns before it said, by how much it leans on them; and
@@ -166,13 +180,6 @@ class Classifier:
                     mixed[name] = mixed.get(name, 0.0) + lean * combine(weights)
             lean *= _DECAY
         return mixed, trust
-
-    def _difficulty(self, confidences: Iterable[tuple[str, float]], marks: float) -> float:
-        """The intents' own difficulties, weighted, moved by `marks`: log-odds of what makes asks harder."""
-        specs = self._specs
-        usual = sum([share * specs[name].difficulty for name, share in confidences])
-        usual = min(0.98, max(0.02, usual))
-        return round(1.0 / (1.0 + (1.0 / usual - 1.0) * exp(-marks)), 3)
 
 
 def combine(weights: Sequence[float]) -> float:
