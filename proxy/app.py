@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from proxy.dispatch.alarm import Alarms
+from proxy.dispatch.answer import Books
 from proxy.dispatch.backoff import retry_budget
 from proxy.dispatch.breaker import Breakers
 from proxy.dispatch.call import cost
@@ -218,16 +219,18 @@ class Engine:
         return Executor(
             lanes={model.id: self._lane(settings, model) for model in settings.models},
             models={model.id: model for model in settings.models},
-            alarms=self.alarms,
+            books=Books(
+                alarms=self.alarms,
+                clock=self.clock,
+                observe=self._observe if settings.routing.adapt.enabled else self.stats.observe,
+                estimate=estimate,
+                weigh=prompt_tokens,
+            ),
             breakers=self.breakers,
-            observe=self._observe if settings.routing.adapt.enabled else self.stats.observe,
             policy=settings.retries,
             budget=self.budget,
             hedges=self.hedges,
-            clock=self.clock,
             random=random,
-            estimate=estimate,
-            weigh=prompt_tokens,
             content_filter_fallback=settings.routing.content_filter_fallback,
             splices=settings.routing.stream_recovery is StreamRecovery.SPLICE,
         )

@@ -13,6 +13,8 @@ import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
+from msgspec import Struct
+
 TICK = 0.05
 """Seconds between two looks at the clock."""
 
@@ -29,18 +31,10 @@ class Alarms:
         """For `with`: TimeoutError after so many seconds. `task` is the current one, for who knows it."""
         task = task or asyncio.current_task()
         assert task is not None
-        return Alarm(self, task, self._clock() + seconds)
-
-    def set(self, alarm: Alarm) -> None:
-        """A wait begins."""
-        self._set.add(alarm)
         if not self._ticking:
             self._ticking = True
-            alarm.task.get_loop().call_later(TICK, self._tick)
-
-    def clear(self, alarm: Alarm) -> None:
-        """A wait is over."""
-        self._set.discard(alarm)
+            task.get_loop().call_later(TICK, self._tick)
+        return Alarm(self._set, task, self._clock() + seconds, task.cancelling())
 
     def _tick(self) -> None:
         now = self._clock()
@@ -52,31 +46,29 @@ class Alarms:
             asyncio.get_running_loop().call_later(TICK, self._tick)
 
 
-class Alarm:
-    """One limit on one task."""
+class Alarm(Struct, eq=False):
+    """One limit on one task: it is among those that are looked at while its `with` lasts."""
 
-    __slots__ = ("_alarms", "_cancelling", "_rang", "task", "until")
-
-    def __init__(self, alarms: Alarms, task: asyncio.Task[object], until: float) -> None:
-        self._alarms = alarms
-        self._cancelling = task.cancelling()
-        self._rang = False
-        self.task = task
-        self.until = until
+    among: set[Alarm]
+    task: asyncio.Task[object]
+    until: float
+    cancelling: int
+    """Of the task, when this began."""
+    rang: bool = False
 
     def ring(self) -> None:
         """The time is up."""
-        self._rang = True
+        self.rang = True
         self.task.cancel()
 
     def __enter__(self) -> Alarm:
-        self._alarms.set(self)
+        self.among.add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._alarms.clear(self)
+        self.among.discard(self)
         # Somebody else may have cancelled the task as well: then it stays cancelled.
-        if self._rang and self.task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+        if self.rang and self.task.uncancel() <= self.cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error

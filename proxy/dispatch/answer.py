@@ -62,64 +62,43 @@ Resume = Callable[[Part, Failure, str], Awaitable[Part | None]]
 """(the part that broke, why, text that the caller has seen) -> the part that continues it, or None."""
 
 
+class Books(Struct, frozen=True):
+    """What accounting needs; the same for all answers."""
+
+    alarms: Alarms
+    clock: Callable[[], float]
+    observe: Observe
+    estimate: Callable[[str], int]
+    """Text -> tokens, for upstreams that report no usage."""
+    weigh: Callable[[ChatRequest], int]
+    """Request -> tokens of its prompt, likewise."""
+
+
 class Answer:
     """What the caller gets. `close` or `abandon` it when the relay is over, however it ended."""
 
-    __slots__ = (
-        "_alarms",
-        "_call",
-        "_clock",
-        "_code",
-        "_ends",
-        "_estimate",
-        "_observe",
-        "_resume",
-        "_said",
-        "_settled",
-        "_text",
-        "_tool_call",
-        "_usage",
-        "_weigh",
-        "finish_reason",
-        "part",
-    )
+    __slots__ = ("_books", "_call", "_code", "_ends", "_resume", "_said", "_settled", "_text", "_tool_call",
+                 "_usage", "finish_reason", "part", "streams")  # fmt: skip
 
-    def __init__(
-        self,
-        call: Call,
-        part: Part,
-        *,
-        alarms: Alarms,
-        clock: Callable[[], float],
-        observe: Observe,
-        estimate: Callable[[str], int],
-        weigh: Callable[[ChatRequest], int],
-        resume: Resume | None = None,
-    ) -> None:
-        self._alarms = alarms
+    def __init__(self, call: Call, part: Part, books: Books, resume: Resume | None = None) -> None:
+        first = part.first
         self._call = call
-        self._clock = clock
-        self._observe = observe
-        self._estimate = estimate
-        self._weigh = weigh
+        self._books = books
         self._resume = resume
         self._code: str | None = None
         """Of the error that ended the stream."""
         self._settled = False
-        self._text: list[str] = []
-        self._said = 0
+        self._text = [first.text] if first.text else []
+        self._said = len(first.text)
         """Characters of the answer; beyond TEXT_LIMIT they are only counted."""
-        self._tool_call = False
-        self._usage: Usage | None = None
-        self.finish_reason: str | None = None
+        self._tool_call = first.tool_call
+        self._usage = first.usage
+        self.finish_reason = first.finish_reason
         self.part = part
-        self._ends = self._end()
-        self._note(part.first)
-
-    @property
-    def streams(self) -> bool:
+        self.streams = part.decoder is not None
         """Whether this is a stream to be relayed with `events`, or one whole reply: `part.first`."""
-        return self.part.decoder is not None
+        self._ends = self._end() if self.streams else 0.0
+        """When the part in hand must be over, on the call's clock."""
 
     async def events(self, write: Write | None = None) -> AsyncIterator[bytes]:
         """The stream for the caller, the first chunk included, to its end or to one error event.
@@ -145,7 +124,7 @@ class Answer:
                 chunk = await self._last()
             else:
                 try:
-                    with self._alarms.limit(self._ends - self._clock(), self._call.task):
+                    with self._books.alarms.limit(self._ends - self._books.clock(), self._call.task):
                         chunk = await self._next(write)
                 except UpstreamError as error:
                     chunk = Chunk(failure=error.failure)
@@ -158,14 +137,14 @@ class Answer:
         if self._settled:
             return
         self._settled = True
-        part, attempt, now = self.part, self.part.attempt, self._clock()
+        part, attempt, now = self.part, self.part.attempt, self._books.clock()
         attempt.duration_ms = (now - part.began) * 1e3
         attempt.usage = usage = self._used()
         attempt.cost_usd = cost(usage, part.lane.model.price)
         writing = now - part.committed
         speed = usage.completion / writing if self.streams and writing > SHORTEST else None
         answered = attempt.failure in (None, FailureKind.DEADLINE)
-        self._observe(part.lane.model.id, answered, part.committed - part.began, speed, self.streams)
+        self._books.observe(part.lane.model.id, answered, part.committed - part.began, speed, self.streams)
 
     def close(self) -> None:
         """The relay is over: settles, and lets go of the upstream."""
@@ -178,8 +157,8 @@ class Answer:
         self._call.close(outcome, status, code)
 
     def _end(self) -> float:
-        """When the part in hand must be over, on the call's clock."""
-        return min(self._call.deadline, self.part.began + self.part.lane.model.timeouts.total)
+        ends = min(self._call.deadline, self.part.began + self.part.lane.model.timeouts.total)
+        return ends if self.finish_reason is None else min(ends, self._books.clock() + GRACE)
 
     async def _next(self, write: Write | None) -> Chunk:
         """The next chunk that `write` doesn't take."""
@@ -202,7 +181,7 @@ class Answer:
     async def _last(self) -> Chunk:
         """What comes after a finish_reason: the answer is whole, and no failure matters any more."""
         try:
-            with self._alarms.limit(self._ends - self._clock(), self._call.task):
+            with self._books.alarms.limit(self._ends - self._books.clock(), self._call.task):
                 return self._decoded(await self.part.reply.take())
         except (TimeoutError, UpstreamError):
             return Chunk(done=True)
@@ -222,7 +201,7 @@ class Answer:
             self._usage = chunk.usage
         if chunk.finish_reason is not None:
             if self.finish_reason is None:
-                self._ends = min(self._ends, self._clock() + GRACE)
+                self._ends = min(self._ends, self._books.clock() + GRACE)
             self.finish_reason = chunk.finish_reason
         if chunk.tool_call:
             self._tool_call = True
@@ -278,13 +257,13 @@ class Answer:
         plan = self._call.plan
         prompt = plan.features.prompt_tokens if plan is not None else 0
         if not prompt and self._call.request is not None:
-            prompt = self._weigh(self._call.request)
+            prompt = self._books.weigh(self._call.request)
         return Usage(prompt=prompt, completion=self._written(), estimated=True)
 
     def _written(self) -> int:
         """Tokens of the text so far, estimated."""
         text = "".join(self._text)
-        tokens = self._estimate(text)
+        tokens = self._books.estimate(text)
         return tokens if self._said <= TEXT_LIMIT else tokens * self._said // max(len(text), 1)
 
 

@@ -16,8 +16,7 @@ from functools import partial
 
 from msgspec import Struct
 
-from proxy.dispatch.alarm import Alarms
-from proxy.dispatch.answer import Answer, Observe, Part, silent
+from proxy.dispatch.answer import Answer, Books, Part, silent
 from proxy.dispatch.backoff import Budget, delay
 from proxy.dispatch.breaker import Breakers, Permit, Refusal
 from proxy.dispatch.call import Call, cost
@@ -39,18 +38,12 @@ class Executor(Struct, frozen=True):
     lanes: Mapping[str, Lane]
     models: Mapping[str, Model]
     """The lanes' models, by the same ids."""
-    alarms: Alarms
+    books: Books
     breakers: Breakers
-    observe: Observe
     policy: RetryPolicy
     budget: Budget
     hedges: Hedges
-    clock: Callable[[], float]
     random: Callable[[], float]
-    estimate: Callable[[str], int]
-    """Text -> tokens, for upstreams that report no usage."""
-    weigh: Callable[[ChatRequest], int]
-    """Request -> tokens of its prompt, likewise."""
     content_filter_fallback: bool = False
     splices: bool = True
     """A stream that breaks after the commit point is continued by the next model."""
@@ -138,7 +131,7 @@ class Executor(Struct, frozen=True):
     ) -> Part | Failure:
         """As `_attempt`, with the next model of the plan beside it from the moment that it is late."""
         walk.hedged = True
-        began, waited = self.clock(), call.upstream_time
+        began, waited = self.books.clock(), call.upstream_time
         racers = [self._racer(call, permit, exchange)]
         try:
             winner = await race(racers, late, partial(self._second, call, walk))
@@ -147,7 +140,9 @@ class Executor(Struct, frozen=True):
                 racer.let_go()
             raise
         finally:
-            call.upstream_time = waited + self.clock() - began  # not the sum of two who ran side by side
+            call.upstream_time = (
+                waited + self.books.clock() - began
+            )  # not the sum of two who ran side by side
         # When all have failed, whoever asked goes on with the first's failure, and may ask it again.
         winner = winner or racers[0]
         for racer in racers:
@@ -188,10 +183,10 @@ class Executor(Struct, frozen=True):
         attempt.outcome = "cancelled"
         attempt.reason = "another model was quicker"
         assert call.request is not None
-        attempt.usage = Usage(prompt=self.weigh(call.request), estimated=True)
+        attempt.usage = Usage(prompt=self.books.weigh(call.request), estimated=True)
         attempt.cost_usd = cost(attempt.usage, lane.model.price)
         # Were those who are stopped not seen, a model would look the quicker the more often it is late.
-        self.observe(lane.model.id, True, attempt.duration_ms / 1e3, None, True)
+        self.books.observe(lane.model.id, True, attempt.duration_ms / 1e3, None, True)
 
     async def _attempt(
         self,
@@ -208,10 +203,10 @@ class Executor(Struct, frozen=True):
         call.record.attempts.append(attempt)
         remaining = max(call.remaining(), 0.0)
         limit = _patience(remaining, exchange.streams, lane, others)
-        began = self.clock()
+        began = self.books.clock()
         attempt.began_ms = (began - call.began) * 1e3
         try:
-            with self.alarms.limit(limit, task):
+            with self.books.alarms.limit(limit, task):
                 outcome = await exchange.perform(call, fresh)
         except UpstreamError as error:
             outcome = error.failure
@@ -221,10 +216,10 @@ class Executor(Struct, frozen=True):
             # The caller left or the process ends: nothing was learned about the upstream.
             permit.neutral()
             attempt.outcome = "cancelled"
-            attempt.duration_ms = (self.clock() - began) * 1e3
+            attempt.duration_ms = (self.books.clock() - began) * 1e3
             exchange.abort()
             raise
-        now = self.clock()
+        now = self.books.clock()
         call.upstream_time += now - began
         attempt.status = exchange.status
         attempt.duration_ms = (now - began) * 1e3
@@ -244,16 +239,7 @@ class Executor(Struct, frozen=True):
         resume = None
         if self.splices and request.stream and may_splice(request):
             resume = partial(self._resume, call, request, walk)
-        return Answer(
-            call,
-            part,
-            alarms=self.alarms,
-            clock=self.clock,
-            observe=self.observe,
-            estimate=self.estimate,
-            weigh=self.weigh,
-            resume=resume,
-        )
+        return Answer(call, part, self.books, resume)
 
     async def _resume(
         self, call: Call, request: ChatRequest, walk: Walk, broken: Part, failure: Failure, sent: str
@@ -282,7 +268,7 @@ class Executor(Struct, frozen=True):
         retry_after = failure.retry_after if verdict.throttles else None
         permit.failure(verdict.effect, retry_after)
         if verdict.effect is not Effect.NEUTRAL or failure.kind is FailureKind.RATE_LIMIT:
-            self.observe(lane.model.id, False, None, None, True)
+            self.books.observe(lane.model.id, False, None, None, True)
 
     def _limits(self, call: Call) -> Limits:
         return Limits(

@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Callable
 from math import inf
 from select import POLLIN, poll
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -257,7 +257,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A response begins; a second one is garbage."""
-        if cast(Response, self._response).complete:
+        response = self._response
+        assert response is not None  # nothing is parsed without one
+        if response.complete:
             raise ValueError("bytes after the response")
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -281,7 +283,8 @@ class Connection(asyncio.Protocol):
         if self._barren + self._last_read > LINE_LIMIT and _longest(fields) > LINE_LIMIT:
             raise ValueError(f"a header line of more than {LINE_LIMIT} bytes")
         self._judge(framing)
-        response = cast(Response, self._response)
+        response = self._response
+        assert response is not None
         response.headers = fields
         response.status = status
 
@@ -291,7 +294,8 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The end of the response, or of an interim one."""
-        response = cast(Response, self._response)
+        response = self._response
+        assert response is not None
         if response.status:
             response.complete = True
             # Asked now: once the parser has gone on to the next message it no longer knows.

@@ -111,7 +111,9 @@ class Pool:
             self._wake()
         try:
             while not response.status:
-                await response.wait()
+                await response.news()
+                if response.error is not None:
+                    raise response.error
         except BaseException:
             response.abort()
             raise

@@ -27,7 +27,7 @@ class Response:
     """A response from its head on, filled by its connection and emptied by one reader."""
 
     __slots__ = (
-        "_clock", "_error", "_loop", "_parts", "_sink", "_source", "_waiter", "complete", "deadline",
+        "_clock", "_loop", "_parts", "_sink", "_source", "_waiter", "complete", "deadline", "error",
         "headers", "patience", "size", "status",
     )  # fmt: skip
 
@@ -56,7 +56,8 @@ class Response:
         self._clock = clock
         self._waiter: asyncio.Future[None] | None = None
         self._sink: Sink | None = None
-        self._error: Http1Error | None = None
+        self.error: Http1Error | None = None
+        """What went wrong; bytes that came before it can still be taken."""
 
     @property
     def ended(self) -> bool:
@@ -103,17 +104,22 @@ class Response:
 
     async def wait(self) -> None:
         """Until something happens. Raises Http1Error when that is, or was, trouble."""
-        if self._error is not None:
-            raise self._error
-        self._waiter = self._loop.create_future()
-        self.deadline = self._clock() + self.patience
         try:
-            await self._waiter
+            await self.news()
         finally:
             self._waiter = None
             self.deadline = inf
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
+
+    def news(self) -> asyncio.Future[None]:
+        """To be awaited, by one reader at a time: something has happened, maybe trouble: look at `error`."""
+        self._waiter = waiter = self._loop.create_future()
+        if self.error is not None:
+            waiter.set_result(None)
+        else:
+            self.deadline = self._clock() + self.patience
+        return waiter
 
     def abort(self) -> None:
         """Closes the connection unless the response is complete. Idempotent."""
@@ -129,7 +135,7 @@ class Response:
 
     def wake(self) -> None:
         """The reader looks again; where it pours, its sink gets what has come."""
-        if self._sink is not None and self._error is None:
+        if self._sink is not None and self.error is None:
             if self._parts:
                 self.deadline = self._clock() + self.patience
                 data, self._parts, self.size = b"".join(self._parts), [], 0
@@ -139,12 +145,16 @@ class Response:
                     self._sink = None
             if self._sink is not None and not self.complete:
                 return
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            self.deadline = inf
+            if not waiter.done():  # its reader was cancelled
+                waiter.set_result(None)
 
     def release(self, error: Http1Error | None = None) -> None:
         """The connection is done with it: complete, or broken by `error`."""
         self._source = None
         self.complete = error is None
-        self._error = error
+        self.error = error
         self.wake()

@@ -82,7 +82,7 @@ class Completion(Struct, gc=False):
         """An error came where an answer was promised."""
         if self.error or self.object == "error" or (self.x_groq is not None and self.x_groq.error):
             return True
-        return any(choice.error or choice.finish_reason == "error" for choice in self.choices or ())
+        return bool([c for c in self.choices or () if c.error or c.finish_reason == "error"])
 
 
 read_completions = msgspec.json.Decoder(list[Completion]).decode

@@ -165,7 +165,7 @@ def test_no_bytes_whatever_raise_out_of_the_connection(noise: bytes, before: byt
     connection.data_received(before + noise)
     connection.eof_received()
     connection.connection_lost(None)
-    assert response.complete or response._error is not None
+    assert response.complete or response.error is not None
     assert keeper.told.count("lost") == 1
     assert keeper.told[-1] == "gone"
 
@@ -220,8 +220,8 @@ def test_is_refused(data: bytes, cut: int) -> None:
     connection, response, wire, keeper = exchange()
     for start in range(0, len(data), cut):
         connection.data_received(data[start : start + cut])
-    assert response._error is not None
-    assert response._error.kind is Trouble.BAD_RESPONSE
+    assert response.error is not None
+    assert response.error.kind is Trouble.BAD_RESPONSE
     assert not response.complete
     assert wire.aborted
     assert keeper.told == ["lost"]
@@ -349,8 +349,8 @@ def test_an_early_end_is_an_error(data: bytes, exc: Exception | None, kind: Trou
     if data:
         connection.data_received(data)
     connection.connection_lost(exc)
-    assert response._error is not None
-    assert response._error.kind is kind
+    assert response.error is not None
+    assert response.error.kind is kind
     assert not response.complete
     assert keeper.told == ["lost", "gone"]
 
@@ -363,8 +363,8 @@ def test_an_early_end_on_a_kept_connection(data: bytes) -> None:
     if data:
         connection.data_received(data)
     connection.eof_received()
-    assert second._error is not None
-    assert second._error.kind is (Trouble.TRUNCATED if data else Trouble.STALE)
+    assert second.error is not None
+    assert second.error.kind is (Trouble.TRUNCATED if data else Trouble.STALE)
 
 
 LIFETIMES = [
