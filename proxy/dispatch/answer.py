@@ -139,7 +139,10 @@ class Answer:
         self._settled = True
         part, attempt, now = self.part, self.part.attempt, self._books.clock()
         attempt.duration_ms = (now - part.began) * 1e3
-        attempt.usage = usage = self._used()
+        usage = self._usage
+        if usage is None or self.streams:
+            usage = self._used()
+        attempt.usage = usage
         attempt.cost_usd = cost(usage, part.lane.model.price)
         writing = now - part.committed
         speed = usage.completion / writing if self.streams and writing > SHORTEST else None

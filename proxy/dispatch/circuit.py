@@ -220,16 +220,18 @@ class Circuit:
 
     def succeeded(self, permit: Permit) -> None:
         """A permit came back: the upstream answered."""
-        if not self._heeds(permit):
-            return
-        if self._state is not State.CLOSED:
+        if permit.generation != self.generation or self._override is not Override.NONE:
+            self.learned_nothing(permit)
+        elif self._state is not State.CLOSED:
+            self.learned_nothing(permit)
             self._probe_succeeded()
-            return
-        self._failures = 0
-        self._not_found = False
-        now = self._setting.clock()
-        self._results.add(now)
-        self._judge(now)
+        else:
+            self._failures = 0
+            self._not_found = False
+            now = self._setting.clock()
+            self._results.add(now)
+            if self._bad.held:
+                self._judge(now)
 
     def failed(self, permit: Permit, effect: Effect) -> None:
         """A permit came back with a failure that counts."""

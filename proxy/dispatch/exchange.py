@@ -33,12 +33,14 @@ _NEVER_BEGUN = Failure(FailureKind.BAD_RESPONSE, "the stream ended before it had
 class Exchange:
     """One request and its answer up to the commit point; holds what must be closed."""
 
-    __slots__ = ("_request", "_wrap", "decoder", "lane", "reply", "status")
+    __slots__ = ("_request", "_wrap", "decoder", "lane", "reply", "status", "streams")
 
     def __init__(
         self, lane: Lane, request: ChatRequest, wrap: Callable[[Decoder], Decoder] | None = None
     ) -> None:
         self.lane = lane
+        self.streams = request.stream
+        """Whether a stream was asked for."""
         self._request = request
         self._wrap = wrap
         """What the decoder is put into, when the stream continues another."""
@@ -49,11 +51,6 @@ class Exchange:
     def again(self) -> Exchange:
         """The same request once more."""
         return Exchange(self.lane, self._request, self._wrap)
-
-    @property
-    def streams(self) -> bool:
-        """Whether a stream was asked for."""
-        return self._request.stream
 
     async def perform(self, call: Call, fresh: bool) -> Chunk | Failure:
         """The first meaningful chunk, or why there is none. Raises UpstreamError."""

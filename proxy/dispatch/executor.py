@@ -201,9 +201,9 @@ class Executor(Struct, frozen=True):
         lane = exchange.lane
         attempt = Attempt(model=lane.model.id, provider=lane.provider.name, hedge=hedge)
         call.record.attempts.append(attempt)
-        remaining = max(call.remaining(), 0.0)
-        limit = _patience(remaining, exchange.streams, lane, others)
         began = self.books.clock()
+        remaining = max(call.deadline - began, 0.0)
+        limit = _patience(remaining, exchange.streams, lane, others)
         attempt.began_ms = (began - call.began) * 1e3
         try:
             with self.books.alarms.limit(limit, task):

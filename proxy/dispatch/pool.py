@@ -152,7 +152,7 @@ class Pool:
 
     def returned(self, connection: Connection) -> None:
         """A connection that can be used again goes to the first in the queue, or to rest."""
-        turn = self._next()
+        turn = self._next() if self._queue else None
         if turn is not None:
             turn.set_result(connection)
             return

@@ -51,13 +51,16 @@ class Wire(Protocol):
 class Upstream:
     """One provider. Made once by `transport.open_upstream`, used by every call."""
 
-    __slots__ = ("_prefix", "_suffix", "_wire")
+    __slots__ = ("_prefix", "_suffix", "_targets", "_waits", "_wire")
 
     def __init__(self, wire: Wire, base: bytes = b"", query: bytes = b"") -> None:
         """`base` is the path that goes before each request's, `query` what follows it, without a `?`."""
         self._wire = wire
         self._prefix = base.rstrip(b"/")
         self._suffix = query
+        self._targets: dict[str, bytes] = {}
+        self._waits: dict[Timeouts, Waits] = {}
+        """Both as they were made before: codecs have one or two paths, models a few sets of limits."""
 
     @property
     def connections(self) -> Counts:
@@ -73,10 +76,8 @@ class Upstream:
         a stalled write. The head may take as long as the first token may; that limit and the total are the
         caller's to keep. `headers` are appended. `fresh` demands a new connection. Raises UpstreamError.
         """
-        idle = timeouts.idle
-        head = max(timeouts.first_token, idle) + SLACK
-        waits = Waits(timeouts.connect, timeouts.connect, idle, head, idle)
-        target = self._target(request.path)
+        waits = self._waits.get(timeouts) or self._wait(timeouts)
+        target = self._targets.get(request.path) or self._target(request.path)
         return Reply(await self._wire.post(target, request.headers, headers, request.body, waits, fresh))
 
     def retire(self) -> bool:
@@ -92,9 +93,16 @@ class Upstream:
 
     def _target(self, path: str) -> bytes:
         target = self._prefix + path.encode()
-        if not self._suffix:
-            return target
-        return target + (b"&" if b"?" in target else b"?") + self._suffix
+        if self._suffix:
+            target += (b"&" if b"?" in target else b"?") + self._suffix
+        self._targets[path] = target
+        return target
+
+    def _wait(self, timeouts: Timeouts) -> Waits:
+        idle = timeouts.idle
+        head = max(timeouts.first_token, idle) + SLACK
+        waits = self._waits[timeouts] = Waits(timeouts.connect, timeouts.connect, idle, head, idle)
+        return waits
 
 
 class PoolWire:

@@ -11,12 +11,13 @@ BUCKETS = 12
 class Window:
     """Counts events. `now` is seconds on any clock that never goes back."""
 
-    __slots__ = ("_buckets", "_count", "_slot", "_width")
+    __slots__ = ("_buckets", "_slot", "_width", "held")
 
     def __init__(self, seconds: float) -> None:
         self._width = seconds / BUCKETS
         self._slot = 0
-        self._count = 0
+        self.held = 0
+        """How many there were when it was last looked at, or more: 0 is certain."""
         self._buckets = [0] * BUCKETS
 
     def add(self, now: float) -> None:
@@ -25,28 +26,28 @@ class Window:
         if slot != self._slot:
             self._move(slot)
         self._buckets[slot % BUCKETS] += 1
-        self._count += 1
+        self.held += 1
 
     def count(self, now: float) -> int:
         """How many there were."""
         slot = int(now / self._width)
         if slot != self._slot:
             self._move(slot)
-        return self._count
+        return self.held
 
     def peek(self, now: float) -> int:
         """The same, leaving everything as it is."""
         gone = range(self._slot + 1, min(int(now / self._width), self._slot + BUCKETS) + 1)
-        return self._count - sum(self._buckets[slot % BUCKETS] for slot in gone)
+        return self.held - sum(self._buckets[slot % BUCKETS] for slot in gone)
 
     def clear(self) -> None:
         """Forgets all."""
-        self._count = 0
+        self.held = 0
         self._buckets = [0] * BUCKETS
 
     def _move(self, slot: int) -> None:
         for gone in range(self._slot + 1, min(slot, self._slot + BUCKETS) + 1):
             bucket = gone % BUCKETS
-            self._count -= self._buckets[bucket]
+            self.held -= self._buckets[bucket]
             self._buckets[bucket] = 0
         self._slot = slot

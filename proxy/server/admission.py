@@ -114,7 +114,7 @@ class Admission:
 
     def leave(self) -> None:
         """Gives a place back: to the next in line, if there is one."""
-        turn = self._next() if self.in_flight <= self._limit else None
+        turn = self._next() if self._lines and self.in_flight <= self._limit else None
         if turn is None:
             self.in_flight -= 1
         else:

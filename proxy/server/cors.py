@@ -37,8 +37,7 @@ def cors_headers(access: AccessPolicy, headers: Mapping[str, str]) -> Pairs:
 
     Keys travel in a header that the page itself sets, so that credentials (cookies) are never allowed.
     """
-    allowed = _allowed(access, headers)
-    if allowed:
+    if "origin" in headers and (allowed := _allowed(access, headers)):
         return (*allowed, _EXPOSE)
     return (_VARY,) if access.cors_origins and "*" not in access.cors_origins else ()
 

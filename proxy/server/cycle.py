@@ -111,13 +111,17 @@ class Cycle:
     def feed(self, data: bytes) -> bool:
         """A piece of the request's body; whether that is enough for now."""
         self._body.append(data)
-        self._tell()
-        return len(data) > HIGH_WATER or sum(map(len, self._body)) > HIGH_WATER
+        self._news = True
+        if self._waiter is not None:
+            self._ring()
+        return len(data) > HIGH_WATER or (len(self._body) > 1 and sum(map(len, self._body)) > HIGH_WATER)
 
     def finish(self) -> None:
         """The request's body is complete."""
         self.more_body = False
-        self._tell()
+        self._news = True
+        if self._waiter is not None:
+            self._ring()
 
     def disconnect(self) -> None:
         """The caller is gone."""
@@ -229,10 +233,6 @@ class Cycle:
         else:
             raise RuntimeError(f"{message['type']} was not to be sent now")
 
-    def _tell(self) -> None:
-        self._news = True
-        self._ring()
-
     def _leave(self, task: asyncio.Task[None]) -> None:
         self._watcher = None
         self.left = True
@@ -264,7 +264,8 @@ class Cycle:
             if self._left:
                 raise RuntimeError("the response is shorter than its content-length")
             self.complete = True
-            self._ring()
+            if self._waiter is not None:
+                self._ring()
             self._line.answered(self)
 
     def _compose(self, status: int, pairs: Iterable[Pair]) -> bytes:

@@ -1,6 +1,6 @@
 """A sink that counts: what is in each record is folded into series when records are flushed.
 
-    records --fold--> series --+
+    records --fold--> series --+       those of plain calls by way of tallies, which are spread at the scrape
     circuits, drops, queue ----+--snapshot--> /metrics (exposition.py), other workers (board.py), OTLP
                           read at the scrape
 
@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
+
+from msgspec import Struct
 
 from proxy import __version__
 from proxy.record import Attempt, CallRecord
@@ -56,6 +58,18 @@ READ = frozenset(
 """What is read at the scrape from those who count it."""
 
 
+class Tally(Struct):
+    """What plain calls come to: those that the first model answered, whose plan and intent were alike."""
+
+    calls: float = 0.0
+    prompt: float = 0.0
+    completion: float = 0.0
+    cached: float = 0.0
+    unpriced: float = 0.0
+    cost: float = 0.0
+    baseline: float | None = None
+
+
 class Metrics:
     """Counts for one process."""
 
@@ -90,12 +104,15 @@ class Metrics:
         series.gauges["llm_proxy_info"][__version__,] = 1.0
         for result in RELOADS:
             add(counters["llm_config_reloads_total"], (result,), 0.0)
+        self._tallies: dict[tuple[str | None, str | None, str], Tally] = {}
+        """By model, intent and route."""
         self._labelled: dict[str, Labels] = {}
         """Every model that was ever known: calls of models that went away are still on their way."""
         self.know(models, intents)
 
     def know(self, models: Iterable[Model], intents: Iterable[str]) -> None:
         """The registry in force: the values that labels may have. What was counted stays."""
+        self._spread()
         self._models: dict[str, Labels] = {}
         self._intents = frozenset(intents)
         for model in models:
@@ -135,6 +152,7 @@ class Metrics:
 
     def snapshot(self) -> Series:
         """What was counted and how things stand now. Still counted into: encode it or copy it at once."""
+        self._spread()
         series = self._series
         for name, read in self._counted.items():
             numbers = series.counters if FAMILIES[name].kind is Kind.COUNTER else series.gauges
@@ -164,14 +182,62 @@ class Metrics:
 
     def _fold(self, record: CallRecord) -> None:
         model = self._labels(record.selected_model)
-        intent = _closed(record.intent, self._intents)
-        add(self._requests, (*model, intent, _closed(record.outcome, OUTCOMES)))
         self._latency.observe(model, record.latency_ms / 1e3)
         self._overhead.observe((), record.overhead_ms / 1e3)
         if record.queued_ms:
             self._queued.observe((), record.queued_ms / 1e3)
+        attempts = record.attempts
+        only = attempts[0] if len(attempts) == 1 and record.outcome == "ok" else None
+        if only is None or only.outcome != "ok" or only.failure or only.hedge or record.fallback_used:
+            self._fold_whole(record, model)
+            return
+        self._tally(record)
+        if record.stream:
+            self._fold_times(record, model, only)
+
+    def _tally(self, record: CallRecord) -> None:
+        key = record.selected_model, record.intent, record.route
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = Tally()
+        tally.calls += 1.0
+        usage = record.usage
+        if usage is not None:
+            tally.prompt += usage.prompt
+            tally.completion += usage.completion
+            tally.cached += usage.cached
+        if record.cost_usd is None:
+            tally.unpriced += 1.0
+        else:
+            tally.cost += record.cost_usd
+            # Beside a cost that is known only: the difference is what was saved.
+            if record.baseline_usd is not None:
+                tally.baseline = (tally.baseline or 0.0) + record.baseline_usd
+
+    def _spread(self) -> None:
+        """Counts what the tallies hold."""
+        tallies, self._tallies = self._tallies, {}
+        for (name, intent, route), tally in tallies.items():
+            model, calls = self._labels(name), tally.calls
+            add(self._requests, (*model, _closed(intent, self._intents), "ok"), calls)
+            add(self._attempts, (*model, "ok"), calls)
+            self._fold_decision(route, intent, calls)
+            add(self._prompt, model, tally.prompt)
+            add(self._completion, model, tally.completion)
+            add(self._cached, model, tally.cached)
+            if tally.unpriced:
+                add(self._unknown, model, tally.unpriced)
+            if tally.unpriced < calls:
+                add(self._cost, model, tally.cost)
+            if tally.baseline is not None:
+                add(self._baseline, model, tally.baseline)
+
+    def _fold_whole(self, record: CallRecord, model: Labels) -> None:
+        """A call of which there is more to be said."""
+        intent = _closed(record.intent, self._intents)
+        add(self._requests, (*model, intent, _closed(record.outcome, OUTCOMES)))
         if record.route:
-            self._fold_decision(record)
+            self._fold_decision(record.route, record.intent, 1.0)
         last = None
         for attempt in record.attempts:
             self._fold_attempt(attempt, last)
@@ -183,11 +249,11 @@ class Metrics:
         if record.judge_usd:
             add(self._counters["llm_judge_cost_usd_total"], (), record.judge_usd)
 
-    def _fold_decision(self, record: CallRecord) -> None:
-        add(self._counters["llm_routing_decisions_total"], (_route(record.route),))
-        if record.intent is not None:  # a model that was named is not decided about
-            result = "hit" if record.route == "cache" else "miss"
-            add(self._counters["llm_decision_cache_total"], (result,))
+    def _fold_decision(self, route: str, intent: str | None, calls: float) -> None:
+        add(self._counters["llm_routing_decisions_total"], (_route(route),), calls)
+        if intent is not None:  # a model that was named is not decided about
+            result = "hit" if route == "cache" else "miss"
+            add(self._counters["llm_decision_cache_total"], (result,), calls)
 
     def _fold_attempt(self, attempt: Attempt, last: Attempt | None) -> None:
         model = self._labels(attempt.model)
@@ -221,14 +287,20 @@ class Metrics:
             # Beside a cost that is known only: the difference is what was saved.
             if record.baseline_usd is not None:
                 add(self._baseline, model, record.baseline_usd)
-        if record.stream and record.ttft_ms is not None:
-            self._ttft.observe(model, record.ttft_ms / 1e3)
+        if record.stream:
             if last is not None and last.outcome == "cancelled":  # by this answer, which was quicker
                 last = next((each for each in record.attempts if each.outcome == "ok"), last)
-            if last is not None and last.outcome == "ok" and last.usage is not None:
-                writing = last.duration_ms - (last.ttft_ms or 0.0)
-                if writing > SHORTEST_MS:
-                    self._speed.observe(model, last.usage.completion / writing * 1e3)
+            self._fold_times(record, model, last)
+
+    def _fold_times(self, record: CallRecord, model: Labels, last: Attempt | None) -> None:
+        """How soon a stream began, and how fast its last attempt wrote."""
+        if record.ttft_ms is None:
+            return
+        self._ttft.observe(model, record.ttft_ms / 1e3)
+        if last is not None and last.outcome == "ok" and last.usage is not None:
+            writing = last.duration_ms - (last.ttft_ms or 0.0)
+            if writing > SHORTEST_MS:
+                self._speed.observe(model, last.usage.completion / writing * 1e3)
 
     def _labels(self, model: str | None) -> Labels:
         return (NONE, NONE) if model is None else self._labelled.get(model, (OTHER, OTHER))

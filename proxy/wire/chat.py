@@ -60,7 +60,7 @@ def parse(body: bytes) -> ChatRequest:
     """The validated request; raises ApiError 400, and nothing else, on whatever else `body` may be."""
     fields = _decode(body)
     _check_kinds(fields)
-    models = _models(fields)
+    models = _models(fields) if "models" in fields else ()
     model = _model(fields, models)
     messages = _messages(fields)
     plain = _counts_once(body, fields)
@@ -136,8 +136,6 @@ def _check_kinds(fields: dict[str, Any]) -> None:
 
 
 def _models(fields: dict[str, Any]) -> tuple[str, ...]:
-    if "models" not in fields:
-        return ()
     models = fields["models"] or ()
     for index, model in enumerate(models):
         _check_model_name(model, f"models[{index}]")
