@@ -181,6 +181,30 @@ def test_explain_leaves_a_clean_terminal(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("arguments", "begins"),
+    [
+        ([], "about "),
+        (["--json"], "{"),
+        (["--format", "json"], "{"),
+        (["--format", "text"], "about "),
+    ],
+)
+def test_explain_shows_a_sheet_on_a_terminal(
+    arguments: list[str], begins: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    assert main(["explain", "Write a haiku", *arguments]) == 0
+    assert sys.stdout.getvalue().startswith(begins)  # type: ignore[attr-defined]
+
+
+def test_explain_writes_sheets_of_rows_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").write_bytes(ROWS.splitlines()[0])
+    out = tmp_path / "out"
+    assert main(["explain", "--format", "text", "--input", str(tmp_path / "in"), "--output", str(out)]) == 0
+    assert out.read_text("utf-8").startswith("one\n\nabout ") and "Plan, by score" in out.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
     ("arguments", "told"),
     [
         ([], "kuro: give one prompt, or --input FILE\n"),

@@ -19,6 +19,14 @@ from proxy.errors import ApiError
 Explain = Callable[[dict[str, Any]], dict[str, Any]]
 """Takes a chat body or `{"prompt"}`, gives the decision. Raises ApiError."""
 
+Render = Callable[[dict[str, Any]], bytes]
+"""A decision with its row's `id` -> what is written of it."""
+
+
+def json_line(decision: dict[str, Any]) -> bytes:
+    """One line of JSON."""
+    return _encode(decision) + b"\n"
+
 
 class Tally(Struct):
     """How far a run has come."""
@@ -35,10 +43,12 @@ def explain_rows(
     write: Callable[[bytes], object],
     complain: Callable[[str], None],
     progress: Callable[[Tally], None] = lambda _: None,
+    render: Render = json_line,
 ) -> Tally:
     """Writes a line for each good row and complains of each bad one. Blank lines are passed over.
 
-    A row's `id` comes back unchanged; one without has the number of its line.
+    A row's `id` comes back unchanged; one without has the number of its line. `render` may make more than a
+    line of it.
     """
     tally = Tally()
     for number, line in enumerate(lines, start=1):
@@ -46,7 +56,7 @@ def explain_rows(
         if line.strip():
             tally.rows += 1
             try:
-                write(_explained(line, number, explain))
+                write(render(_explained(line, number, explain)))
             except (msgspec.DecodeError, RecursionError, ApiError, UnicodeDecodeError) as error:
                 tally.bad += 1
                 complain(f"line {number}: {_reason(error)}")
@@ -54,10 +64,10 @@ def explain_rows(
     return tally
 
 
-def _explained(line: bytes, number: int, explain: Explain) -> bytes:
+def _explained(line: bytes, number: int, explain: Explain) -> dict[str, Any]:
     row = _decode(line)
     name = row.pop("id", number)
-    return _encode({"id": name, **explain(row)}) + b"\n"
+    return {"id": name, **explain(row)}
 
 
 def _reason(error: Exception) -> str:

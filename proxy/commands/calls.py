@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.commands.options import Commands, command, point_in_time, refuse, since_option, within
+from proxy.commands.sheet import table
 from proxy.record import Query, Row
 from proxy.settings import load
 from proxy.telemetry.archive import ArchiveError, Reader
@@ -83,11 +84,8 @@ def _print_records(reader: Reader, query: Query) -> int:
 
 def _print_table(reader: Reader, query: Query) -> int:
     rows = [_cells(found) for found in reader.find(query)]
-    widths = [max(map(len, column)) for column in zip(_HEADER, *rows, strict=True)]
     room = shutil.get_terminal_size((160, 0)).columns if sys.stdout.isatty() else sys.maxsize
-    for cells in (_HEADER, *rows):
-        pairs = zip(cells, widths, _RIGHT, strict=True)
-        line = "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in pairs)
+    for line in table([_HEADER, *rows], _RIGHT):
         print(line[:room].rstrip())
     print(_total(reader.totals(query), len(rows)))
     return 0

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
-from proxy.commands.batch import Bar, Explain, Tally, explain_rows
+from proxy.commands.batch import Bar, Explain, Render, Tally, explain_rows, json_line
 from proxy.commands.options import STDIO, Commands, command, open_file, refuse
+from proxy.commands.sheet import EIGHTHS, HASHES, sheet
 from proxy.errors import ApiError
 from proxy.settings import load
 
@@ -28,6 +30,12 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
         "--input", metavar="FILE", help="rows of {id, prompt} or {id, messages, ...}; - is stdin"
     )
     explain.add_argument("--output", metavar="FILE", default=STDIO, help="where rows go (default: -, stdout)")
+    explain.add_argument(
+        "--format",
+        choices=("text", "json"),
+        help="default: text for one prompt on a terminal, else json",
+    )
+    explain.add_argument("--json", dest="format", action="store_const", const="json", help="--format json")
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -44,8 +52,20 @@ def _explain_one(options: argparse.Namespace) -> int:
     except ApiError as error:
         print(error.message, file=sys.stderr)
         return 1
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(decision), indent=2).decode() + "\n")
+    if options.format == "text" or (options.format is None and sys.stdout.isatty()):
+        print(sheet(decision, shutil.get_terminal_size((100, 0)).columns, _marks()))
+    else:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(decision), indent=2).decode() + "\n")
     return 0
+
+
+def _marks() -> str:
+    """What standard output can draw bars with."""
+    try:
+        EIGHTHS.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return HASHES
+    return EIGHTHS
 
 
 def _explain_file(options: argparse.Namespace) -> int:
@@ -59,13 +79,19 @@ def _explain_file(options: argparse.Namespace) -> int:
             target = open_file(options.output, "wb", sys.stdout.buffer, files)
         except OSError as error:
             return refuse(f"{error.filename}: {error.strerror}")
-        tally = _explain_rows(lambda row: decide({"model": options.model, **row}), source, target)
+        render = _sheet_of_row if options.format == "text" else json_line
+        tally = _explain_rows(lambda row: decide({"model": options.model, **row}), source, target, render)
     if tally.bad:
         print(f"{tally.bad:,} of {tally.rows:,} rows were bad", file=sys.stderr)
     return 1 if tally.bad else 0
 
 
-def _explain_rows(decide: Explain, source: BinaryIO, target: BinaryIO) -> Tally:
+def _sheet_of_row(decision: dict[str, Any]) -> bytes:
+    """UTF-8, whatever the terminal: it may be a file."""
+    return f"{decision['id']}\n\n{sheet(decision)}\n\n\n".encode()
+
+
+def _explain_rows(decide: Explain, source: BinaryIO, target: BinaryIO, render: Render) -> Tally:
     bar = Bar(sys.stderr, _size(source), time.monotonic) if sys.stderr.isatty() else None
 
     def write(line: bytes) -> None:
@@ -79,7 +105,7 @@ def _explain_rows(decide: Explain, source: BinaryIO, target: BinaryIO) -> Tally:
         print(message, file=sys.stderr)
 
     try:
-        return explain_rows(source, decide, write, complain, bar or (lambda _: None))
+        return explain_rows(source, decide, write, complain, bar or (lambda _: None), render)
     finally:
         if bar:
             bar.clear()
