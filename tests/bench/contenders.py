@@ -1,6 +1,7 @@
 """Who is measured: each is a process, with a config in a temporary directory, in front of the same stub.
 
-kuro     python -m proxy serve    keys, 12 models, classification, scoring, circuits, log file, metrics
+kuro     python -m proxy serve    keys, 12 models, classification, scoring, circuits, log file, call log, metrics
+silent   the same                 without log lines and call log: what telemetry costs
 floor    tests/bench/floor.py     what a relay in Python costs when it does nothing else
 nginx    one worker, access log   when it is installed
 litellm  one worker, a key        when `make bench-peers` has installed it
@@ -111,8 +112,18 @@ def floor(upstream: int, place: Path) -> Process:
 
 
 def kuro(upstream: int, place: Path) -> Process:
+    log, calls = {"file": str(place / "calls.log")}, {"file": str(place / "calls.db")}
+    return _kuro("kuro", upstream, place, {"log": log, "calls": calls})
+
+
+def silent(upstream: int, place: Path) -> Process:
+    quiet = {"file": str(place / "silent-calls.log"), "calls": False, "level": "warning"}
+    return _kuro("silent", upstream, place, {"log": quiet, "calls": {"enabled": False, "recent": 0}})
+
+
+def _kuro(name: str, upstream: int, place: Path, telemetry: dict[str, object]) -> Process:
     port = free_port()
-    config = place / "kuro"
+    config = place / name
     config.mkdir(exist_ok=True)
     _write_yaml(config / "model_registry.yml", _registry(upstream))
     _write_yaml(config / "routing.yml", {"cache": {"ttl": 300, "size": 10_000}})
@@ -122,16 +133,13 @@ def kuro(upstream: int, place: Path) -> Process:
             "keys": [{"name": "bench", "key": KEY}, {"name": "other", "key": "sk-other"}],
             "admin_key": "sk-admin",
             "limits": {"max_in_flight": 8192},
-            "telemetry": {
-                "log": {"file": str(place / "calls.log")},
-                "calls": {"file": str(place / "calls.db")},
-            },
+            "telemetry": telemetry,
         },
     )
     shutil.copy(ROOT / "config" / "intents.yml", config)
     command = [sys.executable, "-m", "proxy", "serve", "--config", str(config)]
     command += ["--host", "127.0.0.1", "--port", str(port)]
-    return Process("kuro", command, port, place / "kuro.log")
+    return Process(name, command, port, place / f"{name}.log")
 
 
 def nginx(upstream: int, place: Path) -> Process | None:
@@ -170,6 +178,7 @@ def litellm(upstream: int, place: Path) -> Process | None:
 
 MAKERS: dict[str, Callable[[int, Path], Process | None]] = {
     "kuro": kuro,
+    "silent": silent,
     "floor": floor,
     "nginx": nginx,
     "litellm": litellm,
