@@ -19,6 +19,7 @@ from proxy.commands.options import Commands, command, open_file, refuse, within
 from proxy.errors import ApiError, ConfigError
 from proxy.routing.router import AUTO, BALANCED
 from proxy.settings import Settings, load
+from proxy.wire.plugins import AUTO_ROUTER, CHEAPEST, DEAREST
 
 _ROWS = """\
 Rows are JSON Lines. A row is a request (`prompt`, or `messages` and what belongs to them) and what is known
@@ -33,8 +34,8 @@ of it:
 A model of the outcomes is one of the registry's when its name is the id, an alias, the upstream's name or the
 last part of one of these; --models tells others: --models groq/llama-3.3-70b=l70,weak=gemma,strong=l70.
 `weak` and `strong` are the two between which difficulty decides (if not given: the cheapest and the best).
-When two or more are in the registry, the router's own choices among them are measured, too. Models without
-a key take no part.
+When two or more are in the registry, the router's own choices among them are measured, too: by --model, by
+every profile, and along the dial between cost and quality. Models without a key take no part.
 
 Exit codes: 0; 1 when nothing shows that the router is better than chance which spends the same; 2 for bad
 input.
@@ -103,35 +104,40 @@ def _eval_outcomes(options: argparse.Namespace, settings: Settings, source: Bina
     asks = field.gather(data, given)
     ours = {**field.known(names, models), **{id: name for id, name in given.items() if id not in field.ROLES}}
     bodies = [row.body for row in data]
-    ways = (options.model, *_profiles(settings, options.model)) if len(ours) > 1 else (options.model,)
-    decided = {way: list(_decisions(settings, way, bodies)) for way in ways}
-    routed = {f"router {way}": [_first(one, ours, asks.strong) for one in decided[way]] for way in ways}
-    difficulty = [one["difficulty"] for one in decided[options.model]]
+    difficulty = [one["difficulty"] for one in _decisions(settings, options.model, bodies)]
+    routed = {}
+    for name, fields in (_ways(settings, options.model, list(ours)) if len(ours) > 1 else {}).items():
+        steered = [{**body, **fields} for body in bodies]
+        decided = _decisions(settings, fields["model"], steered)
+        routed[name] = [_first(one["plan"], ours, asks.strong) for one in decided]
     with _progress("resamples", options.resamples) as progress:
-        card = scorecard.measure(
-            asks,
-            difficulty,
-            routed if len(ours) > 1 else {},
-            options.resamples,
-            Random(options.seed).random,
-            progress,
-        )
+        chance = Random(options.seed).random
+        card = scorecard.measure(asks, difficulty, routed, options.resamples, chance, progress)
     if options.plot:
         Path(options.plot).write_text(plot.svg(card), "utf-8")
     _print(options, card, text.outcomes(card))
     return 0 if card.lead.above_zero else 1
 
 
-def _profiles(settings: Settings, asked: str) -> list[str]:
-    """The other ways to ask for `auto`; plain `auto` is the balanced one."""
-    ways = [AUTO if name == BALANCED else f"{AUTO}:{name}" for name in settings.routing.profiles]
-    return [way for way in ways if way != asked]
+def _ways(settings: Settings, asked: str, ids: list[str]) -> dict[str, dict[str, Any]]:
+    """Ways to ask the router for one of these models, the one asked for first: every profile, plain `auto`
+    being the balanced one, and the dial between quality and cost from end to end."""
+    from proxy.evaluate.scorecard import DIAL
+
+    profiles = [AUTO if name == BALANCED else f"{AUTO}:{name}" for name in settings.routing.profiles]
+    plugin = {"id": AUTO_ROUTER, "allowed_models": ids}
+    ways = {
+        f"router {name}": {"model": name, "plugins": [plugin]} for name in dict.fromkeys((asked, *profiles))
+    }
+    for tradeoff in range(CHEAPEST, DEAREST - 1, -1):
+        dialled = {**plugin, "cost_quality_tradeoff": tradeoff}
+        ways[f"{DIAL} {tradeoff}"] = {"model": AUTO, "plugins": [dialled]}
+    return ways
 
 
-def _first(decision: dict[str, Any], ours: Mapping[str, str], otherwise: str) -> str:
-    """The outcomes' name of the model that would have been asked first of those that were graded."""
-    ranked = (*decision["plan"], *decision["scores"])
-    return next((ours[id] for id in ranked if id in ours), otherwise)
+def _first(plan: list[str], ours: Mapping[str, str], otherwise: str) -> str:
+    """The outcomes' name of the first that was graded; a model asked for by name may have no outcomes."""
+    return next((ours[id] for id in plan if id in ours), otherwise)
 
 
 def _decisions(settings: Settings, model: str, bodies: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

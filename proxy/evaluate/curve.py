@@ -16,8 +16,8 @@ on the cost-quality plane of RouterBench (Hu et al. 2024, arXiv:2403.12031). Cha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
 
 from msgspec import Struct
 
@@ -32,9 +32,9 @@ class Pair(Struct, frozen=True):
 
 
 class Curve(Struct, frozen=True):
-    """Shares 0..1, from nothing to everything. `recovered` and `dollars` are None where there is no gap."""
+    """Shares 0..1, from nothing to everything. None: there is no gap, or no share that means anything."""
 
-    calls: list[float]
+    calls: list[float] | None
     dollars: list[float] | None
     recovered: list[float] | None
 
@@ -63,6 +63,21 @@ def trace(pair: Pair, places: Sequence[int], drawn: Sequence[int]) -> Curve:
     )
 
 
+def hull(points: Iterable[tuple[float | None, float | None]]) -> Curve:
+    """What can be had by mixing policies of (dollars, recovered): their non-decreasing convex hull, as
+    RouterBench has it, from all-weak to the cost of all-strong. Dearer ones don't count."""
+    known = [(x, y) for x, y in points if x is not None and y is not None]
+    if not known:
+        return Curve(None, None, None)
+    kept: list[tuple[float, float]] = []
+    for place in sorted({(0.0, 0.0), (1.0, 1.0), *(one for one in known if 0.0 <= one[0] <= 1.0)}):
+        while len(kept) > 1 and _below(kept[-1], kept[-2], place):
+            kept.pop()
+        kept.append(place)
+    sums = list(accumulate([y for _, y in kept], max))
+    return Curve(None, [x for x, _ in kept], sums)
+
+
 def area(along: Sequence[float] | None, recovered: Sequence[float] | None) -> float | None:
     """The mean of `recovered` over all shares `along`: APGR, or its form per dollar."""
     if along is None or recovered is None:
@@ -79,6 +94,12 @@ def least(along: Sequence[float] | None, recovered: Sequence[float] | None, part
         if after >= part:
             return left + (right - left) * (part - before) / (after - before) if after > before else left
     return None
+
+
+def _below(middle: tuple[float, float], first: tuple[float, float], last: tuple[float, float]) -> bool:
+    """On or below the line from `first` to `last`."""
+    (ax, ay), (bx, by), (cx, cy) = first, middle, last
+    return (by - ay) * (cx - ax) <= (cy - ay) * (bx - ax)
 
 
 def _shares(parts: Sequence[float]) -> list[float] | None:

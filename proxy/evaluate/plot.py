@@ -16,7 +16,7 @@ from math import floor, log10
 from msgspec import Struct
 
 from proxy.evaluate.policies import Point
-from proxy.evaluate.scorecard import ALWAYS, DIFFICULTY, LENGTH, ORACLE, RANDOM, Scorecard
+from proxy.evaluate.scorecard import ALWAYS, DIAL, DIFFICULTY, LENGTH, ORACLE, RANDOM, Scorecard
 
 WIDTH, HEIGHT = 900, 560
 LEFT, RIGHT, TOP, BOTTOM = 70, 290, 46, 54
@@ -25,7 +25,7 @@ LEFT, RIGHT, TOP, BOTTOM = 70, 290, 46, 54
 _VERTICES = 240
 """Vertices a curve keeps; more can't be seen."""
 
-_CURVES = {DIFFICULTY: "difficulty", LENGTH: "length", RANDOM: "chance", ORACLE: "oracle"}
+_CURVES = {DIFFICULTY: "difficulty", LENGTH: "length", RANDOM: "chance", ORACLE: "oracle", DIAL: "dial"}
 """Policy -> the class of its line."""
 
 _STYLE = """
@@ -41,6 +41,7 @@ _STYLE = """
   .length { stroke: #bc4c00 }
   .chance { stroke: #8c959f; stroke-dasharray: 5 4 }
   .oracle { stroke: #1a7f37 }
+  .dial { stroke: #cf222e }
   .dot { stroke: #fff; stroke-width: 1.5 }
   .plain { fill: #6e7781 }
   .router { fill: #cf222e }
@@ -56,6 +57,7 @@ _STYLE = """
     .length { stroke: #f0883e }
     .chance { stroke: #9198a1 }
     .oracle { stroke: #3fb950 }
+    .dial { stroke: #ff7b72 }
     .dot { stroke: #0d1117 }
     .plain { fill: #9198a1 }
     .router { fill: #ff7b72 }
@@ -152,7 +154,8 @@ def _axes(plane: Plane) -> Iterator[str]:
 
 def _curves(card: Scorecard, plane: Plane) -> Iterator[str]:
     """The lines, and their names with APGR per dollar on the right."""
-    for place, (policy, style) in enumerate(_CURVES.items()):
+    drawn = [(policy, style) for policy, style in _CURVES.items() if policy in card.traced]
+    for place, (policy, style) in enumerate(drawn):
         curve = card.traced[policy]
         kept = curve[:: max(1, len(curve) // _VERTICES)] + curve[-1:]
         yield _line(f"curve {style}", map(plane.place, kept))
@@ -167,13 +170,14 @@ def _curves(card: Scorecard, plane: Plane) -> Iterator[str]:
 def _points(card: Scorecard, plane: Plane) -> Iterator[str]:
     """Numbered dots, and on the right whose number it is. Who is far worse than the weak model is named only:
     a plane that shows them all shows nothing of the curves."""
-    ranked = sorted(card.chosen.items(), key=lambda item: -item[1].quality)
+    named = {policy: point for policy, point in card.chosen.items() if not policy.startswith(DIAL)}
+    ranked = sorted(named.items(), key=lambda item: -item[1].quality)
     for number, (policy, point) in enumerate(ranked, start=1):
         x, y = plane.place(point)
         if LEFT <= x <= WIDTH - RIGHT and TOP <= y <= HEIGHT - BOTTOM:
             yield f'<circle class="dot {_style(policy)}" cx="{x:.1f}" cy="{y:.1f}" r="8"/>'
             yield _text(x, y + 3.5, str(number), "number", "middle")
-        x, y = WIDTH - RIGHT + 16, TOP + 38 * len(_CURVES) + 20 + 18 * (number - 1)
+        x, y = WIDTH - RIGHT + 16, TOP + 38 * len(card.traced) + 20 + 18 * (number - 1)
         yield _text(x + 14, y, str(number), "soft", "end")
         yield _text(x + 22, y, f"{policy.removeprefix(ALWAYS)}  {point.quality:.3f}")
 

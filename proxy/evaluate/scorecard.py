@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable, Sequence
 from msgspec import Struct
 
 from proxy.evaluate import policies
-from proxy.evaluate.curve import Curve, area, least, levels, trace
+from proxy.evaluate.curve import Curve, area, hull, least, levels, trace
 from proxy.evaluate.field import Field
 from proxy.evaluate.policies import Point
 from proxy.evaluate.resample import Chance, Estimate, draws, estimate
 
 DIFFICULTY, LENGTH, RANDOM, ORACLE = "difficulty", "prompt length", "random", "oracle"
-SHUFFLE, ALWAYS = "shuffle", "always "
+SHUFFLE, ALWAYS, DIAL = "shuffle", "always ", "router dial"
 LEAD, OVER_LENGTH = ("", "lead"), ("", "lead_over_length")
 
 CURVE_MEASURES: dict[str, Callable[[Curve], float | None]] = {
@@ -35,6 +35,12 @@ CURVE_MEASURES: dict[str, Callable[[Curve], float | None]] = {
 
 POINT_MEASURES = ("quality", "cost", "arena", "recovered")
 """What is measured of a policy; `recovered`: the part of the gap between weak and strong."""
+
+Values = dict[tuple[str, str], float | None]
+"""(Policy, measure) -> value."""
+
+Column = tuple[list[float], list[float]]
+"""Quality and cost of every ask."""
 
 Measured = dict[str, dict[str, Estimate]]
 """Policy -> measure -> estimate."""
@@ -68,31 +74,39 @@ def measure(
     progress: Callable[[int], None] = lambda _: None,
 ) -> Scorecard:
     """`routed`: name of a way to ask the router -> the model that it chose for each ask; the first is the
-    one that decides. `progress` is told how many of `times` samples are done."""
+    one that decides, and those that begin with DIAL are one policy, to be mixed. `progress` is told how many
+    of `times` samples are done."""
     ranks = {name: levels(scores) for name, scores in _scores(field, difficulty).items()}
     columns = {**_others(field), **{name: _chosen(field, models) for name, models in routed.items()}}
     asked = next(iter(routed.items()), None)
     sample = Sample(field, ranks, columns, asked)
     whole = sample.measures(range(field.rows))
-    sampled: list[dict[tuple[str, str], float | None]] = []
+    sampled: list[Values] = []
     for number, drawn in enumerate(draws(field.rows, times, chance), start=1):
         sampled.append(sample.measures(drawn))
         progress(number)
     told = {key: estimate(value, [one[key] for one in sampled]) for key, value in whole.items()}
-    everything = range(field.rows)
     return Scorecard(
         rows=field.rows,
         weak=field.weak,
         strong=field.strong,
-        curves=_by_policy(told, ranks, CURVE_MEASURES),
+        curves=_by_policy(told, (*ranks, *((DIAL,) if (DIAL, "apgr") in told else ())), CURVE_MEASURES),
         points=_by_policy(told, (*columns, *((SHUFFLE,) if asked else ())), POINT_MEASURES),
         lead=told[LEAD],
         lead_over_length=told[OVER_LENGTH],
-        traced={
-            name: _on_plane(field, trace(sample.pair, places, everything)) for name, places in ranks.items()
-        },
+        traced=_traced(field, sample, ranks, columns),
         chosen={name: Point(_mean(q), _mean(c)) for name, (q, c) in columns.items()},
     )
+
+
+def _traced(
+    field: Field, sample: Sample, ranks: dict[str, list[int]], columns: dict[str, Column]
+) -> dict[str, list[Point]]:
+    """Every curve on the plane; the dial's in the order in which its ways were given."""
+    asks = range(field.rows)
+    found = {name: _on_plane(field, trace(sample.pair, places, asks)) for name, places in ranks.items()}
+    dialled = [_point(column, asks) for name, column in columns.items() if name.startswith(DIAL)]
+    return {**found, DIAL: dialled} if dialled else found
 
 
 class Sample:
@@ -102,37 +116,62 @@ class Sample:
         self,
         field: Field,
         ranks: dict[str, list[int]],
-        columns: dict[str, tuple[list[float], list[float]]],
+        columns: dict[str, Column],
         asked: tuple[str, list[str]] | None,
     ) -> None:
         """`asked`: the policy that decides, and its choices."""
         self.pair = field.pair()
         self._field, self._ranks, self._columns, self._asked = field, ranks, columns, asked
 
-    def measures(self, drawn: Sequence[int]) -> dict[tuple[str, str], float | None]:
+    def measures(self, drawn: Sequence[int]) -> Values:
         """(Policy, measure) -> value."""
-        found: dict[tuple[str, str], float | None] = {}
-        for name, places in self._ranks.items():
-            curve = trace(self.pair, places, drawn)
-            found.update({(name, measure): take(curve) for measure, take in CURVE_MEASURES.items()})
+        ends = self._ends(drawn)
         points = {name: _point(column, drawn) for name, column in self._columns.items()}
-        weak = _mean([self._field.quality[self._field.weak][row] for row in drawn])
-        gap = sum([self.pair.gain[row] for row in drawn]) / len(drawn)
+        curves = {name: trace(self.pair, places, drawn) for name, places in self._ranks.items()}
+        if dialled := [point for name, point in points.items() if name.startswith(DIAL)]:
+            curves[DIAL] = hull([_shares(point, ends) for point in dialled])
+        found = {
+            (name, measure): take(curve)
+            for name, curve in curves.items()
+            for measure, take in CURVE_MEASURES.items()
+        }
         mine, length = found[DIFFICULTY, "apgr_per_dollar"], found[LENGTH, "apgr_per_dollar"]
         found[OVER_LENGTH] = None if mine is None or length is None else mine - length
-        found[LEAD] = None if mine is None else (mine - 0.5) * gap
-        if self._asked is not None:
-            router, choices = points[self._asked[0]], self._asked[1]
-            field = self._field
-            points[SHUFFLE] = policies.shuffle(field.quality, field.cost, choices, drawn, router.cost)
-            found[LEAD] = router.quality - points[SHUFFLE].quality
-        for name, point in points.items():
-            part = (point.quality - weak) / gap if gap > 0.0 else None
-            values = (point.quality, point.cost, policies.arena(point), part)
-            found.update(
-                {(name, measure): value for measure, value in zip(POINT_MEASURES, values, strict=True)}
-            )
-        return found
+        if self._asked is None:
+            found[LEAD] = None if mine is None else (mine - 0.5) * (ends[1].quality - ends[0].quality)
+        else:
+            name, choices = self._asked
+            points[SHUFFLE] = self._shuffled(choices, drawn, points[name].cost)
+            found[LEAD] = points[name].quality - points[SHUFFLE].quality
+        return {**found, **_placed(points, ends)}
+
+    def _shuffled(self, choices: list[str], drawn: Sequence[int], spent: float) -> Point:
+        return policies.shuffle(self._field.quality, self._field.cost, choices, drawn, spent)
+
+    def _ends(self, drawn: Sequence[int]) -> tuple[Point, Point]:
+        """The weak and the strong model."""
+        field = self._field
+        weak, strong = (_point((field.quality[m], field.cost[m]), drawn) for m in (field.weak, field.strong))
+        return weak, strong
+
+
+def _placed(points: dict[str, Point], ends: tuple[Point, Point]) -> Values:
+    """POINT_MEASURES of every policy."""
+    found: Values = {}
+    for name, point in points.items():
+        values = (point.quality, point.cost, policies.arena(point), _shares(point, ends)[1])
+        found.update({(name, measure): one for measure, one in zip(POINT_MEASURES, values, strict=True)})
+    return found
+
+
+def _shares(point: Point, ends: tuple[Point, Point]) -> tuple[float | None, float | None]:
+    """(Dollars, recovered): where a policy lies between the weak and the strong model."""
+    weak, strong = ends
+    extra, gap = strong.cost - weak.cost, strong.quality - weak.quality
+    return (
+        (point.cost - weak.cost) / extra if extra > 0.0 else None,
+        (point.quality - weak.quality) / gap if gap > 0.0 else None,
+    )
 
 
 def _scores(field: Field, difficulty: Sequence[float]) -> dict[str, list[float]]:
@@ -148,7 +187,7 @@ def _scores(field: Field, difficulty: Sequence[float]) -> dict[str, list[float]]
     }
 
 
-def _others(field: Field) -> dict[str, tuple[list[float], list[float]]]:
+def _others(field: Field) -> dict[str, Column]:
     """Quality and cost of every ask under each policy that needs no router."""
     q, c = field.quality, field.cost
     same = {ALWAYS + model: policies.always(q, c, model) for model in q}
@@ -156,7 +195,7 @@ def _others(field: Field) -> dict[str, tuple[list[float], list[float]]]:
     return {**same, RANDOM: policies.chance(q, c), ORACLE: best}
 
 
-def _chosen(field: Field, models: list[str]) -> tuple[list[float], list[float]]:
+def _chosen(field: Field, models: list[str]) -> Column:
     return policies.chosen(field.quality, field.cost, models)
 
 
@@ -179,7 +218,7 @@ def _on_plane(field: Field, curve: Curve) -> list[Point]:
     ]
 
 
-def _point(column: tuple[list[float], list[float]], drawn: Sequence[int]) -> Point:
+def _point(column: Column, drawn: Sequence[int]) -> Point:
     quality, cost = column
     return Point(_mean([quality[row] for row in drawn]), _mean([cost[row] for row in drawn]))
 

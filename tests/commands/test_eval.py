@@ -82,7 +82,12 @@ def test_the_routers_own_choices_are_measured_among_models_of_the_registry(
 ) -> None:
     file = written(tmp_path / "o.jsonl", outcomes("fast", "simulated/reasoning"))
     main(["eval", "--outcomes", file, "--json", "--resamples", "20"])
-    points = json.loads(capsys.readouterr().out)["points"]
+    card = json.loads(capsys.readouterr().out)
+    points = card["points"]
+    assert {f"router dial {place}" for place in range(11)} <= points.keys() and "router dial" in card[
+        "curves"
+    ]
+    assert points["router dial 10"]["cost"]["value"] <= points["router dial 0"]["cost"]["value"]
     assert {"router auto", "router auto:cheap", "router auto:best", "shuffle"} <= points.keys()
     assert points["router auto:best"]["quality"]["value"] >= points["router auto:cheap"]["quality"]["value"]
 

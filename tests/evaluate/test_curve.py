@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from proxy.evaluate.curve import Pair, area, least, levels, trace
+from proxy.evaluate.curve import Pair, area, hull, least, levels, trace
 
 FOUR = Pair(gain=[1.0, 0.0, 1.0, 0.0], extra=[1.0, 1.0, 3.0, 5.0])
 """The strong model is better at the first and the third ask, and dear at the last two."""
@@ -81,3 +81,29 @@ def test_any_outcomes_are_measured_as_the_reference_does(seed: int) -> None:
     curve = trace(pair, levels(scores), rows)
     assert area(curve.calls, curve.recovered) == pytest.approx(reference(pair, scores, [1.0] * len(rows)))
     assert area(curve.dollars, curve.recovered) == pytest.approx(reference(pair, scores, pair.extra))
+
+
+@pytest.mark.parametrize(
+    ("points", "dollars", "recovered"),
+    [
+        ([(0.5, 0.7)], [0.0, 0.5, 1.0], [0.0, 0.7, 1.0]),
+        ([(0.5, 0.3)], [0.0, 1.0], [0.0, 1.0]),
+        ([(0.2, 1.4), (0.6, 1.2)], [0.0, 0.2, 1.0], [0.0, 1.4, 1.4]),
+        ([(0.0, 0.4), (1.3, 2.0)], [0.0, 0.0, 1.0], [0.0, 0.4, 1.0]),
+        ([(0.2, 0.3), (0.4, 0.9), (0.7, 0.98)], [0.0, 0.4, 0.7, 1.0], [0.0, 0.9, 0.98, 1.0]),
+    ],
+    ids=[
+         "above chance", "below chance, which can always be had", "better than the strong model and cheaper",
+         "as cheap as the weak one; dearer than the strong one doesn't count", "only corners are kept"],
+)  # fmt: skip
+def test_policies_that_are_mixed_have_their_hull(
+    points: list[tuple[float, float]], dollars: list[float], recovered: list[float]
+) -> None:
+    curve = hull(points)
+    assert (curve.calls, curve.dollars) == (None, dollars)
+    assert curve.recovered == pytest.approx(recovered)
+    assert area(curve.calls, curve.recovered) is None
+
+
+def test_where_no_policy_has_a_place_there_is_no_hull() -> None:
+    assert hull([(None, 0.3), (0.2, None)]).dollars is None

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.evaluate import plot, text
 from proxy.evaluate.field import Field
-from proxy.evaluate.scorecard import DIFFICULTY, LENGTH, ORACLE, RANDOM, SHUFFLE, Scorecard, measure
+from proxy.evaluate.scorecard import DIAL, DIFFICULTY, LENGTH, ORACLE, RANDOM, SHUFFLE, Scorecard, measure
 
 ROWS = 400
 
@@ -69,6 +69,20 @@ def test_choices_are_measured_against_their_own_shuffle_at_the_same_cost() -> No
     assert told.lead.value == pytest.approx(ahead) and told.lead.above_zero
     assert value(told, "always small", "recovered") == 0.0 and value(told, "always large", "recovered") == 1.0
     assert value(told, ORACLE, "quality") >= value(told, "always large", "quality")
+
+
+def test_ways_along_the_dial_are_one_policy() -> None:
+    sure = {"router auto": ["small"] * ROWS}
+    ways = {
+        f"{DIAL} {place}": ["large" if one > place / 10 else "small" for one in HARD] for place in range(11)
+    }
+    told = measure(FIELD, HARD, {**sure, **ways}, times=20, chance=Random(1).random)
+    assert told.curves[DIAL]["apgr"].value is None
+    assert value(told, DIAL, "apgr_per_dollar") == pytest.approx(
+        value(told, DIFFICULTY, "apgr_per_dollar"), abs=0.05
+    )
+    assert len(told.traced[DIAL]) == 11 and "router dial" in plot.svg(told)
+    assert told.lead.value == pytest.approx(0.0), "it is the way asked for that decides"
 
 
 def test_the_same_seed_tells_the_same() -> None:
