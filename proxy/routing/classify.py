@@ -53,8 +53,8 @@ WEIGHED = 1_024
 """Combinations of evidence whose result is kept."""
 
 OPEN = 0.5
-"""Confidence of the rules below which the learned pass is asked, too: it costs three times what they do, and
-where they are surer it changes next to nothing."""
+"""Confidence of the rules below which the learned pass is asked, too: where they are surer it changes next to
+nothing."""
 
 MEANT = 0.6
 """What a learned log-probability counts beside the rules' log-odds: enough to settle what they leave open,

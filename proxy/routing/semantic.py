@@ -1,50 +1,77 @@
-"""What an ask's words mean, learned: hashed words, beginnings of words and pairs of words -> intents.
+"""What an ask's words mean, learned: hashed words, parts of words and pairs of words -> intents.
 
-semantic.bin: b"KSEM1\\n", a line of intents, a line of floats (bias per intent, then the step of a weight),
-and for each slot one unsigned 32-bit weight per intent, little-endian, 128 for nothing. A row is one integer
-of many lanes, so that one addition adds up all intents. Made by tests/train/train.py.
+    ask -> words -+- each once: itself, its beginnings, its ending            \
+                  +- the first six: that they stand there                      >-> slots -> their rows -> sum
+                  +- neighbours near the ends, the first and last, how many   /
+
+A row is one integer of many lanes, so that one addition adds up all intents and counts the marks. Everything
+that one word says is added up once and kept by word; what is left to do per ask is a look-up per word.
+
+semantic.bin: b"KSEM2\\n", a line of intents, a line of floats (bias per intent, then the step of a weight),
+and for each slot one byte per intent, 128 for nothing. Made by tests/train/train.py.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 from math import exp, log, sqrt
 from pathlib import Path
+from typing import TypeVar
 from zlib import crc32
 
 from proxy.routing.ask import bounded
 from proxy.routing.text import fold
 
-READ, TOKENS = 1_000, 300
+READ, WORDS = 1_000, 240
 """Characters of an ask that are read, and words of those that count."""
+
+SLOTS = 1 << 16
+
+KEPT = 8_192
+"""Words of which it is kept what they say: 3 MB."""
 
 LEAST = -4.0
 """Log-probability below which nothing is told apart."""
 
-_TOKEN = re.compile(r"[a-z]+|[0-9]|[^\W\d_a-z]+|[^\w\s]")
-_MAGIC = b"KSEM1\n"
+_HEAD, _NEAR_START, _NEAR_END = 6, 28, 12
+"""Words that count once more for standing at the beginning, and those whose neighbours count."""
+
+_WIDE = "\u0e00"
+"""Scripts from here on don't part words by spaces, or glue them together: each character is a word."""
+
+_WORD = re.compile(
+    f'[a-z0]+|[?!;+:"|]|[\u00c0-\u060b\u060d-\u061a\u0620-\u0963\u0966-\u0dff]+|[{_WIDE}-\U0010ffff]'
+)
+_MAGIC = b"KSEM2\n"
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
-def marks(text: str) -> set[str]:
-    """The features of an ask."""
-    words: list[str] = []
-    for word in _TOKEN.findall(fold(bounded(text, READ)).decode("utf-8", "ignore"))[:TOKENS]:
-        if word[0] < "\u0e00":
-            words.append(word)
-        else:
-            words.extend(word)
-    found = set(words)
-    found.update([f"{word[:4]}~" for word in words if len(word) > 4])
-    found.update([f"{first} {second}" for first, second in pairwise(words)])
-    if words:
-        found.update((f"^{words[0]}", f"${words[-1]}", "^" + " ".join(words[:2])))
-    return found
+def words(text: str) -> list[str]:
+    """The words of an ask, at most WORDS: in lower case, digits as 0, and of signs only their kind."""
+    plain = fold(bounded(text, READ)).translate(_SIGNS)
+    for sign in _APART:
+        if sign in plain:
+            plain = plain.replace(sign, b" %s " % sign)
+    if plain.isascii():
+        return plain.decode().split(None, WORDS)[:WORDS]
+    return _WORD.findall(plain.decode("utf-8", "ignore"))[:WORDS]
+
+
+def slots(text: str) -> list[int]:
+    """The marks of an ask by slot, as `Semantic.read` adds them up and as it was trained."""
+    listed = words(text)
+    hashed = [_slot(word) for word in listed]
+    found = [slot for word in dict.fromkeys(listed) for slot in _parts(word)]
+    return [*found, *_pairs(_near(hashed)), *_shape(hashed)]
 
 
 class Semantic:
-    """A linear softmax over `marks`. Immutable once read."""
+    """A linear softmax over `slots`. Immutable once read, but for what it keeps of words."""
 
     def __init__(self, data: bytes) -> None:
         """Raises ValueError for what is no such file."""
@@ -53,25 +80,102 @@ class Semantic:
             raise ValueError("semantic.bin: not of this version")
         self.intents = tuple(names.decode().split())
         *self._bias, self._step = map(float, floats.split())
-        self._width = 4 * len(self.intents)
+        if len(table) != SLOTS * len(self.intents) or len(self._bias) != len(self.intents):
+            raise ValueError("semantic.bin: cut short")
         self._table = table
-        self._slots = len(table) // self._width
+        self._row = row = Kept(self._read_row, SLOTS).__getitem__
+        self._slot = Kept(_slot).__getitem__
+        self._said = Kept[str, int](lambda word: sum(map(row, _parts(word)))).__getitem__
 
     def read(self, text: str) -> dict[str, float]:
         """Log-probability of each intent, LEAST or more."""
-        found = marks(text)
-        width, slots, table, number = self._width, self._slots, self._table, int.from_bytes
-        rows = [crc32(mark.encode()) % slots * width for mark in found]
-        total = sum([number(table[row : row + width], "little") for row in rows])
-        lanes = memoryview(total.to_bytes(width, "little")).cast("I")
-        step, zero = self._step / sqrt(len(rows) or 1), 128 * len(rows)
-        sums = [bias + step * (lane - zero) for bias, lane in zip(self._bias, lanes, strict=True)]
+        total = self._sum(words(text))
+        lanes = memoryview(total.to_bytes(4 * len(self.intents) + 4, "little")).cast("I")
+        marks = lanes[-1]
+        step, zero = self._step / sqrt(marks or 1), 128 * marks
+        sums = [bias + step * (lane - zero) for bias, lane in zip(self._bias, lanes, strict=False)]
         most = max(sums)
         whole = most + log(sum([exp(one - most) for one in sums]))
         return {name: max(LEAST, one - whole) for name, one in zip(self.intents, sums, strict=True)}
+
+    def _sum(self, listed: list[str]) -> int:
+        hashed = list(map(self._slot, listed))
+        total = sum(map(self._said, set(listed)))
+        total = sum(map(self._row, _pairs(_near(hashed))), total)
+        return sum(map(self._row, _shape(hashed)), total)
+
+    def _read_row(self, slot: int) -> int:
+        """A byte per intent -> a lane per intent, and 1 in the topmost, which counts rows."""
+        count = len(self.intents)
+        spread = bytearray(4 * count + 1)
+        spread[:-1:4] = self._table[slot * count : (slot + 1) * count]
+        spread[-1] = 1
+        return int.from_bytes(spread, "little")
+
+
+class Kept(dict[_Key, _Value]):
+    """Values by key, each worked out when it is first asked for; emptied when there are too many."""
+
+    def __init__(self, work_out: Callable[[_Key], _Value], most: int = KEPT) -> None:
+        super().__init__()
+        self._work_out, self._most = work_out, most
+
+    def __missing__(self, key: _Key) -> _Value:
+        if len(self) >= self._most:
+            self.clear()
+        value = self[key] = self._work_out(key)
+        return value
 
 
 @lru_cache(1)
 def shipped() -> Semantic:
     """The one that comes with the package."""
     return Semantic(Path(__file__).with_name("semantic.bin").read_bytes())
+
+
+def _parts(word: str) -> tuple[int, ...]:
+    """The slots of what a word says wherever it stands: itself, its beginnings, its ending."""
+    raw = word.encode()
+    whole = crc32(raw) % SLOTS
+    if len(word) <= 4 or word >= _WIDE:
+        return (whole,)
+    parts = [word[:4], word[-3:], word[:6]][: 2 if len(word) < 7 else 3]
+    return (whole, *[crc32(part.encode(), kind) % SLOTS for kind, part in enumerate(parts, 1)])
+
+
+def _near(hashed: list[int]) -> list[int]:
+    """The words whose neighbours count: an ask says what it wants at its beginning or at its end."""
+    return hashed if len(hashed) <= _NEAR_START + _NEAR_END else hashed[:_NEAR_START] + hashed[-_NEAR_END:]
+
+
+def _pairs(hashed: list[int]) -> set[int]:
+    """The slots of neighbours, from the words' own."""
+    return {(left * 7_989 + right) % SLOTS for left, right in pairwise(hashed)}
+
+
+def _shape(hashed: list[int]) -> Iterator[int]:
+    """The slots of where words stand, and of how many there are, in steps of a half octave."""
+    yield (len(hashed) ** 2).bit_length()
+    yield from {(slot * 15_013 + 1) % SLOTS for slot in hashed[:_HEAD]}
+    if hashed:
+        yield (hashed[0] * 25_013 + 2) % SLOTS
+        yield (hashed[-1] * 25_013 + 3) % SLOTS
+
+
+def _slot(word: str) -> int:
+    return crc32(word.encode()) % SLOTS
+
+
+def _signs() -> bytes:
+    """Folded bytes -> letters as they are, digits as 0, brackets and the like as ;, operators as +."""
+    kinds = dict.fromkeys(b"0123456789", b"0") | dict.fromkeys(b"{}[]();<>_`", b";")
+    kinds |= dict.fromkeys(b"+*^%=", b"+") | {ord("\n"): b"|"}
+    kept = b'abcdefghijklmnopqrstuvwxyz?!:"'
+    return bytes(
+        ord(kinds[byte]) if byte in kinds else byte if byte in kept or byte >= 0x80 else 0x20
+        for byte in range(256)
+    )
+
+
+_SIGNS = _signs()
+_APART = (b"?", b"!", b";", b"+", b":", b'"', b"|")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import time
 from pathlib import Path
 
 import pytest
 
-from proxy.routing.semantic import TOKENS, Semantic, marks, shipped
+from proxy.routing.semantic import SLOTS, WORDS, Kept, Semantic, shipped, slots, words
 
 EXEMPLARS = Path(__file__).parents[1] / "train" / "exemplars"
 WROTE = Path(__file__).parents[1] / "train" / "exemplars.sha256"
@@ -28,14 +29,32 @@ def test_anything_is_read(ask: str) -> None:
 
 def test_a_megabyte_is_looked_at_by_its_ends() -> None:
     began = time.process_time()
-    assert len(marks("word and more " * 80_000)) < 4 * TOKENS
+    assert len(words("word and more " * 80_000)) <= WORDS
     shipped().read("word and more " * 80_000)
     assert time.process_time() - began < 0.5
 
 
+@pytest.mark.parametrize(
+    "ask", ["", "Why?", "写一首诗，关于 rain", "one " * 90, "a b c d e f g h a b c d", "translate " * 3]
+)
+def test_what_is_kept_of_words_adds_up_to_the_slots_that_were_trained(ask: str) -> None:
+    table = random.Random(1).randbytes(2 * SLOTS)
+    model = Semantic(b"KSEM2\na b\n0 0 0.002\n" + table)
+    for _ in ("worked out", "remembered"):
+        found = model.read(ask)
+        told = [table[2 * slot] - table[2 * slot + 1] for slot in slots(ask)]
+        assert found["a"] - found["b"] == pytest.approx(0.002 * sum(told) / len(told) ** 0.5)
+
+
+def test_what_is_kept_is_bounded() -> None:
+    kept = Kept[int, int](lambda number: -number, most=3)
+    assert [kept[number] for number in (1, 2, 3, 1, 4, 1)] == [-1, -2, -3, -1, -4, -1]
+    assert len(kept) <= 3
+
+
 def test_another_file_is_refused() -> None:
     with pytest.raises(ValueError, match="not of this version"):
-        Semantic(b"KSEM0\na b\n0 0 1\n")
+        Semantic(b"KSEM1\na b\n0 0 1\n")
 
 
 def test_the_exemplars_are_those_that_it_was_trained_on() -> None:

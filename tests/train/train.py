@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
-from zlib import crc32
 
 import numpy as np
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from proxy.routing.semantic import marks
+from proxy.routing.semantic import SLOTS, slots
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE.parents[1] / "proxy" / "routing" / "semantic.bin"
-SLOTS = 1 << 15
 
 
 def exemplars() -> list[tuple[str, str, str]]:
@@ -37,18 +35,18 @@ def main() -> None:
     rows, columns, values = [], [], []
     listed = exemplars()
     for row, (_, ask, _) in enumerate(listed):
-        slots = sorted(crc32(mark.encode()) % SLOTS for mark in marks(ask))
-        rows += [row] * len(slots)
-        columns += slots
-        values += [3.0 / len(slots) ** 0.5] * len(slots)
+        marked = sorted(slots(ask))
+        rows += [row] * len(marked)
+        columns += marked
+        values += [3.0 / len(marked) ** 0.5] * len(marked)
     told = sparse.csr_matrix((values, (rows, columns)), shape=(len(listed), SLOTS))
     model = LogisticRegression(C=2, max_iter=300, tol=1e-3, class_weight="balanced")
     model.fit(told, np.array([intent for intent, _, _ in listed]))
     weights = 3.0 * model.coef_.T
     step = float(np.abs(weights).max()) / 127
-    table = (np.round(weights / step) + 128).astype("<u4").tobytes()
+    table = (np.round(weights / step) + 128).astype("u1").tobytes()
     floats = " ".join(f"{number:.6g}" for number in (*model.intercept_, step))
-    OUT.write_bytes(b"KSEM1\n" + f"{' '.join(model.classes_)}\n{floats}\n".encode() + table)
+    OUT.write_bytes(b"KSEM2\n" + f"{' '.join(model.classes_)}\n{floats}\n".encode() + table)
     told = b"".join(path.read_bytes() for path in sorted((HERE / "exemplars").glob("*.txt")))
     (HERE / "exemplars.sha256").write_text(sha256(told).hexdigest() + "\n", "ascii")
     print(f"{len(listed)} exemplars, {OUT.stat().st_size:,} bytes")
