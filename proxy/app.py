@@ -18,6 +18,7 @@ from random import random
 from typing import Any
 
 import msgspec
+from msgspec import to_builtins
 
 from proxy.dispatch.alarm import Alarms
 from proxy.dispatch.answer import Books
@@ -28,11 +29,13 @@ from proxy.dispatch.executor import Executor
 from proxy.dispatch.hedge import Hedges
 from proxy.dispatch.lane import Lane, Upstream, lane
 from proxy.dispatch.simulated import SimulatedUpstream
-from proxy.dispatch.stats import Stats
+from proxy.dispatch.stats import Observed, Stats
 from proxy.dispatch.transport import open_upstream
 from proxy.gateway import Gateway, House
+from proxy.office import Asked, Verdict, shown
+from proxy.operate import heed, obstacle
 from proxy.providers import CODECS
-from proxy.reload import Ask, Asked, Verdict, shown
+from proxy.reload import Ask
 from proxy.routing.adapt import Adapt, Shift, Signal
 from proxy.routing.classify import Classifier
 from proxy.routing.explain import decide
@@ -44,9 +47,13 @@ from proxy.routing.router import Router, new_memory, renew_memory
 from proxy.routing.tokens import estimate
 from proxy.server.admission import Admission
 from proxy.server.asgi import Front, spelt
+from proxy.server.audit import Audit
 from proxy.server.auth import Keyring, admin_keyring
 from proxy.server.chat import ChatRoute
 from proxy.server.door import adopt_limits
+from proxy.server.health import Health, Heard, Look
+from proxy.server.link import Reach
+from proxy.server.orders import Action, Command, Orders, Ruling
 from proxy.server.site import create_site
 from proxy.server.state import Services
 from proxy.settings import Settings
@@ -70,10 +77,17 @@ logger = logging.getLogger("kuro")
 class Engine:
     """One process's proxy: whatever lives as long as it does, and the house of the configuration in force."""
 
-    def __init__(self, settings: Settings, log_level: str | None = None, board: Board | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        log_level: str | None = None,
+        board: Board | None = None,
+        orders: Orders = Orders(),  # noqa: B008
+    ) -> None:
         """`log_level` goes before the configuration's. `board`: where the workers of one proxy add up their
-        counts; None: this process is the only one."""
+        counts; None: this process is the only one. `orders` are what an operator has ordered so far."""
         self.settings = settings
+        self.orders = orders
         self._log_level = log_level
         self.clock = time.monotonic
         self.started = int(time.time())
@@ -103,6 +117,7 @@ class Engine:
         self.recorder = Recorder(settings.records, sinks)
         self.scrape = Scrape(self.metrics, self.recorder.flush, board, self.exports)
         self._retired: list[Upstream] = []
+        heed(self.breakers, Orders(), orders, self._ids(), time.time())
         house = self._house(settings, _router(settings, self))
         self.gateway = Gateway(house, self.recorder.emit, self.alarms, self.clock, time.time)
 
@@ -145,8 +160,38 @@ class Engine:
                 for upstream in (*self._retired, *self.upstreams.values()):
                     await upstream.aclose()
 
-    async def adopt(self, verdict: Verdict) -> None:
-        """Does what was decided about the configuration. Once a process serves, one at a time."""
+    async def adopt(self, decided: Verdict | Ruling | Look) -> dict[str, Health] | None:
+        """Does what was decided, or says what was asked for. Once a process serves, one at a time."""
+        match decided:
+            case Verdict():
+                await self._take(decided)
+            case Ruling():
+                self._obey(decided)
+            case Look():
+                return self._health()
+        return None
+
+    def _obey(self, ruling: Ruling) -> None:
+        old, self.orders = self.orders, ruling.orders
+        if ruling.command.action is Action.RESET:
+            self.breakers.reset(ruling.command.model)
+        heed(self.breakers, old, self.orders, self._ids(), time.time())
+
+    def _health(self) -> dict[str, Health]:
+        in_flight, observed = self.gateway.in_flight(), self.stats.snapshot()
+        return {
+            model: Health(
+                to_builtins(self.breakers.view(model)),
+                to_builtins(observed.get(model, Observed())),
+                in_flight[model],
+            )
+            for model in self._ids()
+        }
+
+    def _ids(self) -> list[str]:
+        return [model.id for model in self.settings.models]
+
+    async def _take(self, verdict: Verdict) -> None:
         settings, report = verdict.settings, verdict.report
         if settings is not None:
             # What takes long is made in a thread; then nothing waits until all has been exchanged.
@@ -169,7 +214,7 @@ class Engine:
     def _move(self, settings: Settings, ways: dict[str, Upstream], router: Router) -> None:
         """Into another house: open calls end in the old one."""
         old, self.settings = self.settings, settings
-        ids = [model.id for model in settings.models]
+        ids = self._ids()
         left = [way for way in self.upstreams.values() if way not in ways.values()]
         self.upstreams = ways
         if settings.retries != old.retries:
@@ -177,6 +222,7 @@ class Engine:
         if settings.hedging != old.hedging:
             self.hedges = Hedges(settings.hedging, self.stats.p95, self.clock)
         self.breakers.retain(ids, settings.breaker)
+        heed(self.breakers, Orders(), self.orders, ids, time.time())
         self.stats.retain(ids, settings.stats)
         self.adapt.retain(ids, settings.routing.adapt)
         renew_memory(self.memory, settings.routing, ids)
@@ -248,8 +294,16 @@ class Engine:
         return lane(model, provider, CODECS[dialect], self.upstreams[provider.name])
 
     def _services(self, keyring: Keyring, admin: Keyring, ask: Ask) -> Services:
-        async def reload() -> dict[str, Any]:
-            return shown(await ask(Asked("admin")))
+        async def reload(by: str) -> dict[str, Any]:
+            return shown((await ask(Asked(f"admin {by}"), Reach.ALL)).said)
+
+        async def order(command: Command) -> Ruling:
+            ruling: Ruling = (await ask(command, Reach.ALL)).said
+            return ruling
+
+        async def look() -> Heard:
+            answer = await ask(Look(), Reach.SERVING)
+            return Heard(answer.heard, answer.silent)
 
         return Services(
             access=self.settings.access,
@@ -257,12 +311,11 @@ class Engine:
             admin=admin,
             models=lambda: self.settings.models,
             profiles=lambda: tuple(self.settings.routing.profiles),
-            circuits=self.breakers.snapshot,
-            observed=self.stats.snapshot,
-            open_circuit=self.breakers.force_open,
-            close_circuit=self.breakers.force_close,
-            reset_circuit=self.breakers.reset,
+            look=look,
+            orders=lambda: self.orders.current(time.time()),
+            order=order,
             reload=reload,
+            audit=Audit(self.clock),
             metrics=self.scrape.show,
             flush=self.recorder.flush,
             history=History(self.journal, lambda: self.settings.calls.file),
@@ -313,7 +366,7 @@ def _router(settings: Settings, engine: Engine | None) -> Router:
         {name: spec.needs for name, spec in lexicon.intents.items()},
         engine.adapt.standing if engine else dict,
         random,
-        engine.breakers.obstacle if engine else lambda _: "",
+        (lambda model: obstacle(engine.breakers, engine.orders, model)) if engine else lambda _: "",
     )
 
 

@@ -8,6 +8,7 @@ Answer.close           by whoever relays it: settles and emits
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -63,12 +64,12 @@ class Gateway:
         self._emit = emit
         self._clock = clock
         self._wall = wall
-        self.open_calls = 0
+        self._open: dict[int, CallRecord] = {}
 
     def begin(self, request_id: str, forward: Callable[[Provider], Pairs] | None = None) -> Call:
         """A call has arrived. It must be closed, by `Call.close` or its answer's `close`."""
         record = CallRecord(request_id=request_id, time=self._wall())
-        self.open_calls += 1
+        self._open[id(record)] = record
         return Call(record, self._clock, self._ended, self.house.deadline, forward)
 
     async def call(
@@ -137,8 +138,18 @@ class Gateway:
             call.record.attempts.extend(record.attempts)
         return verdict
 
+    @property
+    def open_calls(self) -> int:
+        """Calls that have arrived and are not closed."""
+        return len(self._open)
+
+    def in_flight(self) -> Counter[str]:
+        """Open calls by the model that their latest attempt is at; those that are at none aren't counted."""
+        latest = [record.attempts[-1] for record in self._open.values() if record.attempts]
+        return Counter(attempt.model for attempt in latest if attempt.outcome != "skipped")
+
     def _ended(self, record: CallRecord) -> None:
-        self.open_calls -= 1
+        del self._open[id(record)]
         self._emit(record)
 
 

@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
@@ -19,14 +20,17 @@ from msgspec.structs import replace
 
 from proxy.app import Engine
 from proxy.errors import ConfigError
-from proxy.reload import Alone, Among, Keeper, Watch
+from proxy.office import Keeper, Office
+from proxy.reload import Alone, Among, Watch
 from proxy.server.auth import admin_keyring, check_listen
 from proxy.server.descriptors import callers_share, raise_limit
 from proxy.server.link import Line
+from proxy.server.orders import Orders
 from proxy.server.protocol import Protocol
 from proxy.server.serving import Server
 from proxy.server.workers import SIGNALS, Supervisor, Work
 from proxy.settings import Settings
+from proxy.settings.orders import OrdersFile
 from proxy.telemetry import logs
 from proxy.telemetry.board import Board, open_board, settle
 
@@ -58,18 +62,19 @@ def serve(
     settings, source = _with_admin_key(settings, source)
     logs.configure(settings.log, log_level)
     workers = workers or policy.workers
+    keeper, file = Keeper(settings, source, footprint, host), OrdersFile(settings.admin.file)
     if workers > 1:
         with open_board() as place:
-            keeper = Keeper(
-                settings, source, footprint, host, lambda now: partial(_work, now, log_level, place)
+            office = Office(
+                keeper, file, time.time, lambda now, orders: partial(_work, now, orders, log_level, place)
             )
-            supervisor = Supervisor(keeper, listening, workers, policy.drain_timeout, partial(settle, place))
+            supervisor = Supervisor(office, listening, workers, policy.drain_timeout, partial(settle, place))
             supervisor.catch_signals()
             Watch(keeper, supervisor.ask).start()
             _announce(settings, listening)
             return supervisor.run()
-    keeper = Keeper(settings, source, footprint, host, _no_workers)
-    server = _server(settings, log_level, Alone(keeper))
+    office = Office(keeper, file, time.time, _no_workers)
+    server = _server(settings, office.orders, log_level, Alone(office))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)  # as soon as anybody can know that we are here
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it serves: what was just read is as good
@@ -94,6 +99,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _work(
     settings: Settings,
+    orders: Orders,
     log_level: str | None,
     place: Path,
     listening: socket.socket,
@@ -106,23 +112,24 @@ def _work(
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     logs.configure(settings.log, log_level)
     logs.stream(settings.log).shared = True
-    server = _server(settings, log_level, Among(Line(link)), link, Board(place, name))
+    server = _server(settings, orders, log_level, Among(Line(link)), link, Board(place, name))
     server.run(sockets=[listening])
 
 
-def _no_workers(_: Settings) -> Work:
+def _no_workers(_: Settings, __: Orders) -> Work:
     raise AssertionError("the only process starts no others")
 
 
 def _server(
     settings: Settings,
+    orders: Orders,
     log_level: str | None,
     reloads: Alone | Among,
     link: Connection[Any, Any] | None = None,
     board: Board | None = None,
 ) -> Server:
     """What serves this configuration, not running yet."""
-    engine = Engine(settings, log_level, board)
+    engine = Engine(settings, log_level, board, orders)
     reloads.adopt = engine.adopt
     config = uvicorn.Config(
         engine.front(reloads.ask, reloads),
@@ -155,7 +162,8 @@ def _with_admin_key(
 
 def _load_keyed(source: Callable[[], Settings], admin_key: str) -> Settings:
     settings = source()
-    return settings if settings.access.admin_key else _keyed(settings, admin_key)
+    _, made = admin_keyring(settings.access)
+    return settings if made is None else _keyed(settings, admin_key)
 
 
 def _keyed(settings: Settings, admin_key: str) -> Settings:

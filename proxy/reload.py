@@ -1,8 +1,8 @@
-"""The configuration in force and the next one: who asks for it, what is decided, what is said about it.
+"""On the way to the office and back: who asks while the proxy runs, and who does what was decided.
 
-    SIGHUP, Watch, POST /admin/v1/reload --Asked--> Keeper.decide --Verdict--> every process adopts it
+    SIGHUP, Watch, admin API --asked--> Office.decide --Verdict, Ruling--> every process adopts it
 
-The keeper lives in the only process, or in the parent of several workers. It decides on all or nothing.
+The office is in the only process (`Alone`), or in the parent of several workers (`Among`).
 """
 
 from __future__ import annotations
@@ -14,148 +14,16 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-import msgspec
-from msgspec import Struct
-
-from proxy.dispatch.transport import open_upstream
-from proxy.errors import ApiError, ConfigError
-from proxy.server.auth import check_listen
-from proxy.server.link import Answer, Line, Order
-from proxy.server.workers import Work
-from proxy.settings import Settings
-from proxy.settings.changes import Changes, changes, in_place
-from proxy.types import SIMULATED
+from proxy.office import Asked, Keeper, Office
+from proxy.server.link import Answer, Done, Line, Order, Reach
 
 logger = logging.getLogger("kuro")
 
+Ask = Callable[[Any, Reach], Awaitable[Answer]]
+"""Asks the office for something that concerns others, and waits until they have done it."""
 
-class Asked(Struct, frozen=True):
-    """A reload is wanted: by `signal`, `watch` or `admin`."""
-
-    by: str
-
-
-class Report(Struct, frozen=True):
-    """What came of it, for a reader. Holds no secret."""
-
-    result: str
-    """`changed`, `unchanged` or `refused`."""
-    by: str
-    epoch: str
-    """Of the configuration in force afterwards."""
-    changes: Changes = Changes()
-    problems: tuple[str, ...] = ()
-    """Why it was refused, a line each."""
-    warnings: tuple[str, ...] = ()
-
-
-class Verdict(Struct, frozen=True):
-    """What every process is to do about it: take `settings`, if there are any."""
-
-    report: Report
-    settings: Settings | None = None
-
-
-Ask = Callable[[Asked], Awaitable[Verdict]]
-
-
-class Keeper:
-    """Holds the configuration in force, and reads the next one. Not to be asked by two threads at once."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        source: Callable[[], Settings],
-        footprint: Callable[[], bytes],
-        host: str,
-        start: Callable[[Settings], Work],
-    ) -> None:
-        """`footprint` is a digest of the files, `host` what is listened on, `start` makes a worker's work."""
-        self.settings = settings
-        self.footprint = footprint
-        self.seen = footprint()
-        """Of the files as they were read last, good or not."""
-        self._source = source
-        self._host = host
-        self._start = start
-
-    def work(self) -> Work:
-        """What a worker does that starts now."""
-        return self._start(self.settings)
-
-    def hung_up(self) -> Asked:
-        """What SIGHUP asks for."""
-        return Asked("signal")
-
-    def decide(self, asked: Asked) -> Verdict:
-        """Reads and checks; the log says what came of it. Takes a tenth of a second."""
-        old = self.settings
-        self.seen = self.footprint()
-        try:
-            read = self._source()
-            check_listen(self._host, read.access)
-            _check_ways(old, read)
-        except ConfigError as error:
-            report = Report("refused", asked.by, old.epoch, problems=error.problems)
-            _tell(logging.ERROR, f"the configuration stays as it was, asked by {asked.by}", report)
-            return Verdict(report)
-        found = changes(old, read)
-        self.settings = new = in_place(old, read)
-        result = "changed" if changes(old, new) else "unchanged"
-        report = Report(result, asked.by, new.epoch, found, warnings=new.warnings)
-        _tell(logging.INFO, f"configuration {result}, asked by {asked.by}", report)
-        return Verdict(report, new if result == "changed" else None)
-
-
-def _check_ways(old: Settings, new: Settings) -> None:
-    """Raises ConfigError when a way to a provider can't be had: an authority's file that isn't one."""
-    problems = []
-    for name, provider in new.providers.items():
-        if provider.dialect == SIMULATED or old.providers.get(name) == provider:
-            continue
-        try:
-            open_upstream(provider)
-        except (ValueError, OSError, ImportError) as error:
-            problems.append(f"model_registry.yml: providers.{name}: {error}")
-    if problems:
-        raise ConfigError(problems)
-
-
-def _tell(level: int, what: str, report: Report) -> None:
-    extra = {"event": "reload", "reload": msgspec.to_builtins(report)}
-    logger.log(level, "%s%s", what, _brief(report), extra=extra)
-
-
-def _brief(report: Report) -> str:
-    found = report.changes
-    parts = [
-        ("added", found.added),
-        ("removed", found.removed),
-        ("changed", [f"{model} ({', '.join(fields)})" for model, fields in found.changed.items()]),
-        ("also changed", found.other),
-        ("needs a restart", found.needs_restart),
-        ("problems", report.problems),
-    ]
-    said = "; ".join(f"{name}: {', '.join(items)}" for name, items in parts if items)
-    return f": {said}" if said else ""
-
-
-def shown(verdict: Verdict) -> dict[str, Any]:
-    """The answer to the admin API. Raises ApiError 422 with every problem."""
-    report = verdict.report
-    if report.result == "refused":
-        said = "The configuration stays as it was:\n" + "\n".join(report.problems)
-        raise ApiError(422, said, code="invalid_config")
-    found = report.changes
-    return {
-        "object": "reload",
-        "result": report.result,
-        "epoch": report.epoch,
-        "models": {"added": found.added, "removed": found.removed, "changed": found.changed},
-        "other": found.other,
-        "needs_restart": found.needs_restart,
-        "warnings": report.warnings,
-    }
+Adopt = Callable[[Any], Awaitable[Any]]
+"""What this process does about what was decided, and what it says to it."""
 
 
 class Watch:
@@ -191,31 +59,35 @@ class Watch:
                 self.look()
 
 
-class Alone:
-    """Reloads of the only process, one after the other. An async context manager while it serves."""
+ALONE = "1"
+"""The name of the only process among none."""
 
-    def __init__(self, keeper: Keeper) -> None:
-        self.adopt: Callable[[Verdict], Awaitable[None]]
-        """What this process does about a verdict: set before it serves."""
-        self._keeper = keeper
+
+class Alone:
+    """What the only process is asked for, one after the other. An async context manager while it serves."""
+
+    def __init__(self, office: Office) -> None:
+        self.adopt: Adopt
+        """Set before it serves."""
+        self._office = office
         self._turn = asyncio.Lock()
         self._tasks = Tasks()
         self._watch: Watch | None = None
 
-    async def ask(self, asked: Asked) -> Verdict:
+    async def ask(self, asked: Any, reach: Reach = Reach.ALL) -> Answer:
         """Decides in a thread, and does what was decided."""
         async with self._turn:
-            verdict = await asyncio.to_thread(self._keeper.decide, asked)
-            await self.adopt(verdict)
-            return verdict
+            decided = await asyncio.to_thread(self._office.decide, asked)
+            said = None if reach is Reach.PARENT else await self.adopt(decided)
+            return Answer(0, decided, {} if said is None else {ALONE: said})
 
     def told(self, said: object) -> None:
         """There is no parent to say anything."""
 
     async def __aenter__(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, self._ask, self._keeper.hung_up())
-        self._watch = Watch(self._keeper, lambda asked: loop.call_soon_threadsafe(self._ask, asked))
+        loop.add_signal_handler(signal.SIGHUP, self._ask, self._office.hung_up())
+        self._watch = Watch(self._office.keeper, lambda asked: loop.call_soon_threadsafe(self._ask, asked))
         self._watch.start()
 
     async def __aexit__(self, *error: object) -> None:
@@ -230,18 +102,17 @@ class Alone:
 
 
 class Among:
-    """Reloads of one worker among several: the parent is asked, and everybody gets its order."""
+    """What one worker among several is asked for: the parent decides, and everybody gets its order."""
 
     def __init__(self, line: Line) -> None:
-        self.adopt: Callable[[Verdict], Awaitable[None]]
+        self.adopt: Adopt
         self._line = line
         self._turn = asyncio.Lock()
         self._tasks = Tasks()
 
-    async def ask(self, asked: Asked) -> Verdict:
-        """The parent's verdict, when all workers have adopted it."""
-        verdict: Verdict = await self._line.ask(asked)
-        return verdict
+    async def ask(self, asked: Any, reach: Reach = Reach.ALL) -> Answer:
+        """What the parent decided, when all workers whom it reaches have done their part."""
+        return await self._line.ask(asked, reach)
 
     def told(self, said: object) -> None:
         """The parent has spoken."""
@@ -257,15 +128,14 @@ class Among:
         await self._tasks.end()
 
     async def _obey(self, order: Order) -> None:
-        failed = True
+        done = Done(order.number, failed=True)
         try:
             async with self._turn:
-                await self.adopt(order.what)
-            failed = False
+                done = Done(order.number, said=await self.adopt(order.what))
         except Exception:
-            logger.exception("a configuration that was found good could not be taken")
+            logger.exception("what was decided for all could not be done here")
         finally:
-            self._line.done(order.number, failed)
+            self._line.done(done)
 
 
 class Tasks:
@@ -290,4 +160,4 @@ class Tasks:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a reload failed", exc_info=error)
+            logger.error("what was asked for could not be done", exc_info=error)

@@ -31,6 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"types", "errors", "routing", "providers", "dispatch", "telemetry", "server"},
     "evaluate": {"types", "errors"},
     "commands": {"*"},
+    "operate": {"dispatch", "server"},
+    "office": {"*"},
     "reload": {"*"},
     "app": {"*"},
     "launch": {"*"},
@@ -56,6 +58,7 @@ ONLY_IN = {
     "proxy.settings": (
         "proxy.settings",
         "proxy.settings.*",
+        "proxy.office",
         "proxy.reload",
         "proxy.app",
         "proxy.launch",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxy.errors import ApiError
-from proxy.reload import Asked, Keeper, Watch, shown
+from proxy.office import Asked, Keeper, shown
+from proxy.reload import Watch
 from proxy.settings import PROXY, REGISTRY, Settings, load
 from proxy.settings.footprint import Footprint
 from tests.settings.broken import MINIMAL
@@ -26,7 +26,7 @@ class World:
         self.write(PROXY, "")
         self.reads = 0
         settings = load(place, {})
-        self.keeper = Keeper(settings, self._read, Footprint(place), "127.0.0.1", _no_work)
+        self.keeper = Keeper(settings, self._read, Footprint(place), "127.0.0.1")
 
     def write(self, name: str, text: str) -> None:
         (self.place / name).write_text(text, "utf-8")
@@ -34,10 +34,6 @@ class World:
     def _read(self) -> Settings:
         self.reads += 1
         return load(self.place, {})
-
-
-def _no_work(_: Settings) -> Callable[..., None]:
-    raise AssertionError("nobody starts a worker here")
 
 
 @pytest.fixture
@@ -75,7 +71,7 @@ def test_keys_may_not_go_where_others_can_reach_the_port(tmp_path: Path) -> None
     (tmp_path / REGISTRY).write_text(MINIMAL, "utf-8")
     keyed = "keys: [{name: alice, key: sk-alice}]\n"
     (tmp_path / PROXY).write_text(keyed, "utf-8")
-    keeper = Keeper(load(tmp_path, {}), lambda: load(tmp_path, {}), Footprint(tmp_path), "0.0.0.0", _no_work)
+    keeper = Keeper(load(tmp_path, {}), lambda: load(tmp_path, {}), Footprint(tmp_path), "0.0.0.0")
     (tmp_path / PROXY).write_text("", "utf-8")
     assert keeper.decide(WATCH).report.result == "refused"
     assert keeper.settings.access.keys

@@ -123,6 +123,10 @@ class Breakers:
         for circuit in self._circuits.values():
             circuit.reloaded(recount)
 
+    def view(self, model_id: str) -> CircuitView:
+        """One circuit; of a model not seen before the one that it starts with."""
+        return self._circuit(model_id).view()
+
     def snapshot(self) -> dict[str, CircuitView]:
         """Every circuit that was ever asked for."""
         return {model_id: circuit.view() for model_id, circuit in self._circuits.items()}

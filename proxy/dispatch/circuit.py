@@ -295,9 +295,10 @@ class Circuit:
     # --- changing ---
 
     def override_with(self, override: Override) -> None:
-        """An operator's decision: it holds until the next one or `reset`."""
-        self._override = override
-        self._enter(_FORCED[override], override.value)
+        """An operator's decision: it holds until the next one or `reset`. The same again changes nothing."""
+        if self._override is not override:
+            self._override = override
+            self._enter(_FORCED[override], override.value)
 
     def disable(self, seconds: float) -> None:
         """Shuts the operator's gate for so long, whatever it was before; 0 opens it."""

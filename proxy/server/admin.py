@@ -1,14 +1,20 @@
-"""/admin/v1: how each model is doing, and a hand on its circuit. Has a key of its own.
+"""/admin/v1: how each model is doing, and a hand on it; the configuration in force. Has keys of its own.
 
-GET  /admin/v1/models               every ready model with its circuit and what was observed of it
+GET  /admin/v1/models               every ready model: in service or not, its circuit, what was observed of it
 GET  /admin/v1/models/ID            one of them
 POST /admin/v1/models/ID/circuit    {"action": "open" | "close" | "reset"}
+POST /admin/v1/models/ID/disable    {"until": ... | "for": ..., "reason": ...}, all may be left out
+POST /admin/v1/models/ID/enable
 POST /admin/v1/reload               reads the configuration anew; 422 with every problem when it is no good
-GET  /admin/v1/schema               this, as OpenAPI
+GET  /admin/v1/openapi.json         this, and all else below /admin/v1, as OpenAPI
+
+What is ordered reaches every worker before it is answered, and those that start later. Slashes of an id stand
+as they are, or as %2F.
 """
 
 from __future__ import annotations
 
+import time
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -16,99 +22,165 @@ from litestar import Request, Response, Router, get, post
 from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.params import Body
-from msgspec import Struct
+from litestar.params import Body, PathParameter
+from msgspec import Struct, field, to_builtins
 
 from proxy import __version__
+from proxy.errors import ApiError
+from proxy.server.audit import AUDITED, signer
 from proxy.server.errors import not_json
 from proxy.server.guards import needs_admin_key
+from proxy.server.health import ModelState, ModelStates, state, states
 from proxy.server.models import model_not_found
+from proxy.server.orders import LONGEST, REASON_LIMIT, Action, Command
 from proxy.server.state import Services, services
-from proxy.types import Model
+from proxy.wire.when import moment, span
 
 AnyRequest = Request[Any, Any, Any]
-_CIRCUIT = "/circuit"
+ModelId = Annotated[str, PathParameter(description="Id or alias; its slashes as they are, or as %2F.")]
+SLASH = "%2F"
+"""What a slash in a model's id is in a path whose segments mean something."""
+
+
+class Ordered(Struct, frozen=True):
+    """What came of an order."""
+
+    result: str
+    """`changed` or `unchanged`."""
+    kept: bool | None
+    """Whether it will outlast a restart; null: it was never meant to."""
+    model: ModelState
+    object: str = "order"
 
 
 class CircuitAction(StrEnum):
     """What an operator does to a circuit."""
 
     OPEN = "open"
-    """No calls, whatever its results were."""
     CLOSE = "close"
-    """Calls, whatever its results were."""
     RESET = "reset"
-    """Back to its own judgement, with nothing held against it."""
 
 
 class CircuitCommand(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of POST /admin/v1/models/ID/circuit."""
+    """`open`: no calls; `close`: all calls; whatever the results. `reset`: by its own judgement again."""
 
     action: CircuitAction
 
 
-@get("/models", sync_to_thread=False)
-def list_states(request: AnyRequest) -> dict[str, Any]:
+class DisableCommand(Struct, frozen=True, forbid_unknown_fields=True):
+    """Until when; with neither `until` nor `for` until it is enabled."""
+
+    until: str | float | None = None
+    """ISO 8601 (UTC unless it says otherwise) or Unix time."""
+    span: str | float | None = field(default=None, name="for")
+    """Seconds, or `90s`, `15m`, `1h`, `7d`."""
+    reason: str = ""
+    """For readers, at most 200 characters."""
+
+
+@get("/models")
+async def list_states(request: AnyRequest) -> ModelStates:
     """Every ready model with its circuit and what was observed of it."""
     here = services(request)
-    return {"object": "list", "data": [_state(here, model) for model in here.models()]}
+    heard = await here.look()
+    return states(here.models(), here.orders(), heard)
 
 
-@get("/models/{model_id:path}", sync_to_thread=False)
-def show_state(request: AnyRequest) -> dict[str, Any]:
-    """One ready model with its circuit and what was observed of it."""
-    here = services(request)
-    return _state(here, _model(here, request.path_params["model_id"].removeprefix("/")))
+@get("/models/{model_id:str}")
+async def show_state(request: AnyRequest, model_id: ModelId) -> ModelState:
+    """One ready model, by id or alias."""
+    return await _shown(services(request), _named(services(request), model_id))
 
 
-# An id holds slashes, so that `/circuit` can only be told from it by its place at the end.
-@post(
-    "/models/{target:path}",
-    status_code=200,
-    sync_to_thread=False,
-    exception_handlers={RecursionError: not_json, UnicodeDecodeError: not_json},
-)
-def command_circuit(request: AnyRequest, data: Annotated[CircuitCommand, Body()]) -> dict[str, Any]:
-    """Opens, closes or resets a circuit. `target` is `ID/circuit`, with an id or alias of a ready model."""
-    target = request.path_params["target"]
-    if not target.endswith(_CIRCUIT):
-        raise NotFoundException
-    here = services(request)
-    model = _model(here, target.removeprefix("/").removesuffix(_CIRCUIT))
-    _actions(here)[data.action](model.id)
-    return _state(here, model)
+_BODY_ERRORS: Any = {RecursionError: not_json, UnicodeDecodeError: not_json}
+
+
+@post("/models/{model_id:str}/circuit", status_code=200, exception_handlers=_BODY_ERRORS)
+async def command_circuit(
+    request: AnyRequest, model_id: ModelId, data: Annotated[CircuitCommand, Body()]
+) -> Ordered:
+    """Opens, closes or resets a model's circuit. A restart forgets it."""
+    return await _order(request, Action(data.action.value), model_id)
+
+
+@post("/models/{model_id:str}/disable", status_code=200, exception_handlers=_BODY_ERRORS)
+async def disable_model(
+    request: AnyRequest, model_id: ModelId, data: Annotated[DisableCommand, Body()]
+) -> Ordered:
+    """Takes a model out of service, across restarts too."""
+    return await _order(request, Action.DISABLE, model_id, _end(data, time.time()), _reason(data))
+
+
+@post("/models/{model_id:str}/enable", status_code=200)
+async def enable_model(request: AnyRequest, model_id: ModelId) -> Ordered:
+    """Takes a model back into service."""
+    return await _order(request, Action.ENABLE, model_id)
 
 
 @post("/reload", status_code=200)
 async def reload(request: AnyRequest) -> dict[str, Any]:
     """Reads the configuration anew: all of it or, with 422 and every problem, none."""
-    return dict(await services(request).reload())
+    scope: Any = request.scope
+    here = services(request)
+    said = dict(await here.reload(signer(scope)))
+    here.audit.done(scope, "reload", "configuration", said["result"], new=said["epoch"])
+    return said
 
 
-def _actions(here: Services) -> dict[CircuitAction, Any]:
-    return {
-        CircuitAction.OPEN: here.open_circuit,
-        CircuitAction.CLOSE: here.close_circuit,
-        CircuitAction.RESET: here.reset_circuit,
-    }
+async def _order(
+    request: AnyRequest, action: Action, name: str, until: float | None = None, reason: str = ""
+) -> Ordered:
+    scope: Any = request.scope
+    here = services(request)
+    model = _named(here, name)
+    ruling = await here.order(Command(action, model, signer(scope), until, reason))
+    result = "changed" if ruling.changed else "unchanged"
+    old, new = to_builtins(ruling.old), to_builtins(ruling.new)
+    here.audit.done(scope, action.value, model, result, old=old, new=new)
+    return Ordered(result, ruling.kept, await _shown(here, model))
 
 
-def _model(here: Services, name: str) -> Model:
-    for model in here.models():
-        if name == model.id or name in model.aliases:
-            return model
-    raise model_not_found(name)
+async def _shown(here: Services, model: str) -> ModelState:
+    known = {each.id: each for each in here.models()}
+    heard = await here.look()
+    return state(model, known, here.orders(), heard)
 
 
-def _state(here: Services, model: Model) -> dict[str, Any]:
-    return {
-        "id": model.id,
-        "provider": model.provider,
-        "upstream_model": model.upstream_model,
-        "aliases": model.aliases,
-        "circuit": here.circuits().get(model.id),
-        "observed": here.observed().get(model.id),
-    }
+def _named(here: Services, name: str) -> str:
+    """The id that is meant. Raises ApiError 404."""
+    name = name.replace(SLASH, "/")
+    known = {each: model.id for model in here.models() for each in (model.id, *model.aliases)}
+    known |= {model: model for model in here.orders().disabled}
+    if name not in known:
+        raise model_not_found(name, known)
+    return known[name]
+
+
+def _end(command: DisableCommand, now: float) -> float | None:
+    """Unix time; None: until further notice. Raises ApiError 400."""
+    if command.until is not None and command.span is not None:
+        raise _invalid("for", "`until` and `for` exclude each other: send one of them.")
+    if command.until is None and command.span is None:
+        return None
+    try:
+        end = now + span(str(command.span)) if command.until is None else moment(str(command.until), now)
+    except ValueError as error:
+        raise _invalid("for" if command.until is None else "until", f"{error}.") from None
+    name = "for" if command.until is None else "until"
+    if not now < end <= now + LONGEST:
+        raise _invalid(name, f"`{name}` must lie ahead, by {LONGEST / 86400:.0f} days at most.")
+    return end
+
+
+def _reason(command: DisableCommand) -> str:
+    reason = command.reason.strip()
+    if len(reason) > REASON_LIMIT or not (reason.isprintable() or not reason):
+        raise _invalid("reason", f"`reason` is one line of at most {REASON_LIMIT} characters.")
+    return reason
+
+
+def _invalid(param: str, message: str) -> ApiError:
+    return ApiError(400, message, code="invalid_value", param=param)
 
 
 def _only_our_own_404(response: Response[Any]) -> Response[Any]:
@@ -120,8 +192,9 @@ def _only_our_own_404(response: Response[Any]) -> Response[Any]:
 
 admin_router = Router(
     "/admin/v1",
-    route_handlers=[list_states, show_state, command_circuit, reload],
+    route_handlers=[list_states, show_state, command_circuit, disable_model, enable_model, reload],
     guards=[needs_admin_key],
+    opt={AUDITED: True},
 )
 
 
@@ -131,9 +204,9 @@ def admin_schema() -> OpenAPIConfig:
         title="Kuro proxy, admin API",
         version=__version__,
         use_handler_docstrings=True,
-        render_plugins=[JsonRenderPlugin(path="/")],
+        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         openapi_router=Router(
-            "/admin/v1/schema",
+            "/admin/v1",
             route_handlers=[],
             guards=[needs_admin_key],
             after_request=_only_our_own_404,

@@ -11,6 +11,8 @@ from hmac import compare_digest
 from proxy.errors import ApiError, ConfigError
 from proxy.server.policy import AccessKey, AccessPolicy
 
+ADMIN = "admin"
+"""The name of `admin_key`."""
 _SEEN_LIMIT = 1024
 """Spellings of good headers that are remembered; a caller with a key can make up others at will."""
 
@@ -42,37 +44,38 @@ class Keyring:
             self._seen[seen] = name
         return name
 
-    def holds(self, key: str) -> bool:
-        """Whether this bare key is one of them."""
-        return self._find(key) is not None
-
-    def _name(self, key: str | None) -> str:
-        if not key:
-            raise _unauthorized("An API key is needed: send `Authorization: Bearer KEY`.")
-        name = self._find(key)
-        if name is None:
-            raise _unauthorized("This API key is not valid here.")
-        return name
-
-    def _find(self, key: str) -> str | None:
+    def find(self, key: str) -> str | None:
+        """The name of this bare key; None: it is none of them."""
         # All are compared, so that the time taken says nothing of which came close.
         digest = _digest(key)
         found = [name for known, name in self._names.items() if compare_digest(known, digest)]
         return found[0] if found else None
 
+    def _name(self, key: str | None) -> str:
+        if not key:
+            raise _unauthorized("An API key is needed: send `Authorization: Bearer KEY`.")
+        name = self.find(key)
+        if name is None:
+            raise _unauthorized("This API key is not valid here.")
+        return name
+
 
 def admin_keyring(access: AccessPolicy) -> tuple[Keyring, str | None]:
     """The admin API's own door, and the key that was made for it when none is set: print it once."""
-    made = None if access.admin_key else secrets.token_urlsafe(24)
-    return Keyring([AccessKey("admin", access.admin_key or made or "")]), made
+    made = None if access.admin_key or access.admin_keys else secrets.token_urlsafe(24)
+    first = access.admin_key or made
+    keys = [AccessKey(ADMIN, first)] if first else []
+    return Keyring([*keys, *access.admin_keys]), made
 
 
-def authenticate_admin(keyring: Keyring, headers: Mapping[str, str]) -> None:
-    """Raises ApiError 401 unless `x-admin-key` or the bearer token is the admin API's key."""
+def authenticate_admin(keyring: Keyring, headers: Mapping[str, str]) -> str:
+    """The name of the admin key in `x-admin-key` or as bearer token. Raises ApiError 401."""
     if "x-admin-key" not in headers:
-        keyring.authenticate(headers)
-    elif not keyring.holds(headers["x-admin-key"]):
+        return keyring.authenticate(headers)
+    name = keyring.find(headers["x-admin-key"])
+    if name is None:
         raise _unauthorized("This admin key is not valid.")
+    return name
 
 
 def check_listen(host: str, access: AccessPolicy) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from litestar.handlers import BaseRouteHandler
 
+from proxy.server.audit import sign
 from proxy.server.auth import authenticate_admin
 from proxy.server.state import Connection, caller_headers, services
 
@@ -17,7 +20,8 @@ def needs_key(connection: Connection, _: BaseRouteHandler) -> None:
 def needs_admin_key(connection: Connection, _: BaseRouteHandler) -> None:
     """The admin API's own key. Raises ApiError 401."""
     if _asks_for_more(connection):
-        authenticate_admin(services(connection).admin, caller_headers(connection.scope))
+        scope: Any = connection.scope
+        sign(scope, authenticate_admin(services(connection).admin, caller_headers(scope)))
 
 
 def needs_key_for_metrics(connection: Connection, handler: BaseRouteHandler) -> None:

@@ -2,8 +2,8 @@
 
 worker                      parent
   READY  ------------------->
-  Ask    ------------------->   somebody asked this worker for something that concerns all
-         <------------------- Order    to every worker
+  Ask    ------------------->   somebody asked this worker for something that concerns others, too
+         <------------------- Order    to every worker that it reaches
   Done   ------------------->
          <------------------- Answer   to the one who asked, when all are done
          <------------------- DRAIN, HURRY
@@ -12,6 +12,7 @@ worker                      parent
 from __future__ import annotations
 
 import asyncio
+from enum import StrEnum
 from itertools import count
 from multiprocessing.connection import Connection
 from typing import Any
@@ -22,11 +23,23 @@ READY, DRAIN, HURRY = b"ready", b"drain", b"hurry"
 """What a worker says to its parent, and what it is told by it."""
 
 
+class Reach(StrEnum):
+    """Whom what is asked for concerns."""
+
+    ALL = "all"
+    """Every worker, those that are starting too: they get the order when they serve."""
+    SERVING = "serving"
+    """Those that serve now, as far as they answer in time. They are asked, and change nothing."""
+    PARENT = "parent"
+    """The parent alone."""
+
+
 class Ask(Struct, frozen=True):
     """`number` is the worker's own."""
 
     number: int
     asked: Any
+    reach: Reach = Reach.ALL
 
 
 class Order(Struct, frozen=True):
@@ -37,10 +50,11 @@ class Order(Struct, frozen=True):
 
 
 class Done(Struct, frozen=True):
-    """The worker has done what it was ordered, or `failed` to."""
+    """The worker has done what it was ordered, or `failed` to; what it says to it, if anything."""
 
     number: int
     failed: bool = False
+    said: Any = None
 
 
 class Answer(Struct, frozen=True):
@@ -48,6 +62,11 @@ class Answer(Struct, frozen=True):
 
     number: int
     said: Any
+    """What was decided."""
+    heard: dict[str, Any] = {}
+    """What each worker said, by its name."""
+    silent: tuple[str, ...] = ()
+    """Workers that said nothing in time."""
 
 
 class Line:
@@ -56,14 +75,14 @@ class Line:
     def __init__(self, link: Connection[Any, Any]) -> None:
         self._link = link
         self._numbers = count()
-        self._open: dict[int, asyncio.Future[Any]] = {}
+        self._open: dict[int, asyncio.Future[Answer]] = {}
 
-    async def ask(self, asked: object) -> Any:
-        """The parent's answer, when all workers have done what follows from it."""
+    async def ask(self, asked: object, reach: Reach) -> Answer:
+        """The parent's answer, when all workers whom it reaches have done what follows from it."""
         number = next(self._numbers)
         self._open[number] = asyncio.get_running_loop().create_future()
         try:
-            self._link.send(Ask(number, asked))
+            self._link.send(Ask(number, asked, reach))
             return await self._open[number]
         finally:
             del self._open[number]
@@ -72,8 +91,8 @@ class Line:
         """The parent has spoken."""
         waiting = self._open.get(answer.number)
         if waiting is not None and not waiting.done():
-            waiting.set_result(answer.said)
+            waiting.set_result(answer)
 
-    def done(self, number: int, failed: bool) -> None:
-        """An order was carried out."""
-        self._link.send(Done(number, failed))
+    def done(self, done: Done) -> None:
+        """An order was carried out, or not."""
+        self._link.send(done)

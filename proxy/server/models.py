@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from litestar import Request, Router, get
@@ -30,7 +31,7 @@ def retrieve_model(request: Request[Any, Any, Any]) -> Entry:
     for entry in _entries(here):
         if entry["id"] == name:
             return entry
-    raise model_not_found(wanted)
+    raise model_not_found(wanted, [entry["id"] for entry in _entries(here)])
 
 
 models_router = Router(
@@ -41,13 +42,12 @@ models_router = Router(
 )
 
 
-def model_not_found(name: str) -> ApiError:
-    """No model of this name is ready."""
+def model_not_found(name: str, known: Iterable[str] = ()) -> ApiError:
+    """No model of this name is ready; perhaps one of the `known` is meant."""
+    near = get_close_matches(name[:200], list(known), n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else "GET /v1/models lists those that do."
     return ApiError(
-        404,
-        f"The model {name[:100]!r} does not exist here; GET /v1/models lists those that do.",
-        code="model_not_found",
-        param="model",
+        404, f"The model {name[:100]!r} does not exist here; {hint}", code="model_not_found", param="model"
     )
 
 

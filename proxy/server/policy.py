@@ -20,7 +20,9 @@ class AccessPolicy(Struct, frozen=True):
 
     keys: tuple[AccessKey, ...] = ()
     admin_key: str | None = None
-    """The key of /admin/v1, a secret. None: one is made at start and printed once."""
+    """The key of /admin/v1, a secret, by the name of `admin`."""
+    admin_keys: tuple[AccessKey, ...] = ()
+    """More of them, so that the log can tell who it was. With none at all one is made at start."""
     cors_origins: tuple[str, ...] = ()
     """Origins (`https://chat.example`) whose pages may call; `*` is any page. Empty: none."""
     metrics_need_key: bool = False
@@ -28,6 +30,15 @@ class AccessPolicy(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"AccessPolicy(keys={self.keys!r}, cors_origins={self.cors_origins!r})"
+
+
+class AdminPolicy(Struct, frozen=True):
+    """What outlasts a restart of what was ordered by the admin API."""
+
+    keep: bool = True
+    """Models that were disabled stay so."""
+    file: str | None = None
+    """Where that is written. None: orders.json in the user's state folder."""
 
 
 class ServerPolicy(Struct, frozen=True):

@@ -6,11 +6,13 @@ from typing import Any
 
 from litestar import Litestar, asgi
 from litestar.datastructures import State
-from litestar.exceptions import MethodNotAllowedException
+from litestar.exceptions import HTTPException, MethodNotAllowedException
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import Message, Receive, Scope, Send
 
-from proxy.server.admin import admin_router, admin_schema
+from proxy.errors import ApiError
+from proxy.server.admin import SLASH, admin_router, admin_schema
+from proxy.server.audit import AUDITED
 from proxy.server.calls import calls_router
 from proxy.server.chat import PATH as CHAT
 from proxy.server.errors import EXCEPTION_HANDLERS
@@ -23,8 +25,30 @@ from proxy.server.status import status_router
 from proxy.server.types import App
 
 _CHAT_METHODS = {"allow": "POST, OPTIONS"}
+_ADMIN = "/admin/"
+_MODELS = "/admin/v1/models/"
+_VERBS = frozenset(("circuit", "disable", "enable"))
+"""What may follow a model's id in a path."""
 _MAX_BODY = 64 * 1024
 """Bytes of a command to the admin API; chat bodies have their own, larger limit."""
+
+
+class Site(Litestar):
+    """litestar, but that an id with slashes is one segment of a path."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One connection event of ASGI."""
+        if scope["type"] == "http" and scope["path"].startswith(_MODELS):
+            scope["path"] = _MODELS + _one_segment(scope["path"].removeprefix(_MODELS), scope["method"])
+        await super().__call__(scope, receive, send)
+
+
+def _one_segment(rest: str, method: str) -> str:
+    """`groq/llama/disable` -> `groq%2Fllama/disable`; what is only read has no verb behind it."""
+    model, _, verb = rest.rstrip("/").rpartition("/")
+    if method in ("GET", "HEAD") or verb not in _VERBS:
+        return rest.rstrip("/").replace("/", SLASH)
+    return f"{model.replace('/', SLASH)}/{verb}"
 
 
 def create_site(services: Services, chat: App) -> Litestar:
@@ -33,7 +57,11 @@ def create_site(services: Services, chat: App) -> Litestar:
     async def stamped(message: Message, scope: Scope) -> None:
         stamp(message, scope, services.access)  # type: ignore[arg-type]  # both are dicts
 
-    return Litestar(
+    async def refused(error: Exception, scope: Scope) -> None:
+        if isinstance(error, ApiError | HTTPException) and _is_of_note(error, scope):
+            services.audit.refused(scope, error)  # type: ignore[arg-type]  # both are dicts
+
+    return Site(
         route_handlers=[
             status_router,
             models_router,
@@ -45,11 +73,21 @@ def create_site(services: Services, chat: App) -> Litestar:
         ],
         state=State({"services": services}),
         before_send=[stamped],
+        after_exception=[refused],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=admin_schema(),
         logging_config=None,
         request_max_body_size=_MAX_BODY,
     )
+
+
+def _is_of_note(error: ApiError | HTTPException, scope: Scope) -> bool:
+    """A wrong admin key, or a change that was not made."""
+    status = error.status if isinstance(error, ApiError) else error.status_code
+    if status == 401:
+        return scope["path"].startswith(_ADMIN)
+    handler: Any = scope.get("route_handler")
+    return handler is not None and AUDITED in handler.opt and scope.get("method") == "POST"
 
 
 def _chat_route(chat: App) -> ASGIRouteHandler:

@@ -11,6 +11,8 @@ from proxy.server.policy import AccessPolicy
 from proxy.server.state import caller_headers
 
 _ID = "kuro_request_id"
+_ADMIN = "/admin"
+"""No page from elsewhere may call what is below."""
 
 
 def id_of(scope: Mapping[str, Any]) -> str:
@@ -30,7 +32,8 @@ def stamp(message: MutableMapping[str, Any], scope: Mapping[str, Any], access: A
     if all(name != b"x-request-id" for name, _ in head):
         headers = caller_headers(scope)
         head.append((b"x-request-id", id_of(scope).encode("ascii")))
-        head += _for_pages(scope["method"], headers, access)
+        if not scope["path"].startswith(_ADMIN):
+            head += _for_pages(scope["method"], headers, access)
         message["headers"] = head
 
 

@@ -9,7 +9,10 @@ from litestar.connection import ASGIConnection
 from msgspec import Struct
 
 from proxy.record import Page, Query, Row, Trend
+from proxy.server.audit import Audit
 from proxy.server.auth import Keyring
+from proxy.server.health import Heard
+from proxy.server.orders import Command, Orders, Ruling
 from proxy.server.policy import AccessPolicy
 from proxy.types import Model
 
@@ -42,15 +45,15 @@ class Services(Struct):
     """Those that are ready, in the registry's order."""
     profiles: Callable[[], Sequence[str]]
     """What may follow `auto:`, in the order in which it is shown."""
-    circuits: Callable[[], Mapping[str, Any]]
-    """Model id -> its circuit, as a value that can be shown."""
-    observed: Callable[[], Mapping[str, Any]]
-    """Model id -> its statistics, likewise."""
-    open_circuit: Callable[[str], object]
-    close_circuit: Callable[[str], object]
-    reset_circuit: Callable[[str], object]
-    reload: Callable[[], Awaitable[Mapping[str, Any]]]
-    """Reads the configuration anew. Raises ApiError 422 when it is no good."""
+    look: Callable[[], Awaitable[Heard]]
+    """How the models are doing in every process."""
+    orders: Callable[[], Orders]
+    """What an operator has ordered so far."""
+    order: Callable[[Command], Awaitable[Ruling]]
+    """Has every process do it."""
+    reload: Callable[[str], Awaitable[Mapping[str, Any]]]
+    """Reads the configuration anew, for the admin of this name. Raises ApiError 422 when it is no good."""
+    audit: Audit
     metrics: Callable[[], tuple[bytes, str]]
     """The exposition and its content type."""
     flush: Callable[[], None]

@@ -25,7 +25,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol
 
-from proxy.server.link import DRAIN, HURRY, READY, Answer, Ask, Done, Order
+from proxy.server.link import DRAIN, HURRY, READY, Answer, Ask, Done, Order, Reach
 from proxy.server.serving import BACKSTOP
 
 logger = logging.getLogger("kuro")
@@ -34,6 +34,9 @@ MARGIN = 10.0
 """Seconds beyond their own limits that workers get to flush and end; then they are killed."""
 PAUSE = 1.0
 """Seconds before a worker that died is replaced: one that can't live doesn't take the machine along."""
+
+HEARING = 2.0
+"""Seconds in which those who are only asked have to answer."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """What the parent heeds, for all: a terminal sends them to its workers, too."""
@@ -61,8 +64,17 @@ class Round:
 
     order: Order
     waiting: set[Worker]
-    asker: Worker | None
-    question: int
+    asker: Worker | None = None
+    question: int = 0
+    until: float | None = None
+    """When it ends, whoever is missing, `time.monotonic`. Orders that must be done have no such time."""
+    heard: dict[str, Any] = field(default_factory=dict)
+
+    def end(self) -> None:
+        """Tells who asked."""
+        if self.asker is not None:
+            missing = tuple(sorted(worker.name for worker in self.waiting))
+            self.asker.tell(Answer(self.question, self.order.what, self.heard, missing))
 
 
 @dataclass(eq=False)
@@ -167,6 +179,7 @@ class Supervisor:
 
     def _pause(self) -> float | None:
         moments = [*self._due] if self._stopping_until is None else [self._stopping_until]
+        moments += [each.until for each in self._rounds.values() if each.until is not None]
         return max(min(moments) - time.monotonic(), 0.0) if moments else None
 
     def _heed(self) -> None:
@@ -179,31 +192,44 @@ class Supervisor:
         while self._asked:
             self._order(self._asked.pop(0))
 
-    def _order(self, asked: Any, asker: Worker | None = None, question: int = 0) -> None:
-        """Has it decided, and all who serve do it."""
+    def _order(
+        self, asked: Any, reach: Reach = Reach.ALL, asker: Worker | None = None, question: int = 0
+    ) -> None:
+        """Has it decided, and all whom it reaches do it."""
         self._number += 1
         order = Order(self._number, self.office.decide(asked))
-        serving = [worker for worker in self.workers if not worker.retired]
-        self._rounds[order.number] = Round(order, set(serving), asker, question)
-        for worker in serving:
+        reached = [] if reach is Reach.PARENT else [each for each in self.workers if not each.retired]
+        under_way = Round(order, set(reached), asker, question)
+        if reach is Reach.SERVING:
+            under_way.waiting = {worker for worker in reached if worker.ready}
+            under_way.until = time.monotonic() + HEARING
+        self._rounds[order.number] = under_way
+        for worker in under_way.waiting:
             if worker.ready:
                 worker.tell(order)
             else:
                 worker.owed.append(order)
+        self._end(under_way)
 
-    def _done(self, worker: Worker, number: int, failed: bool) -> None:
+    def _done(self, worker: Worker, done: Done) -> None:
         """One has done it, or ended; when all have, who asked is answered."""
-        under_way = self._rounds.get(number)
+        under_way = self._rounds.get(done.number)
         if under_way is None:
             return
         under_way.waiting.discard(worker)
-        if failed and not worker.retired:
+        if done.said is not None:
+            under_way.heard[worker.name] = done.said
+        if done.failed and not worker.retired and under_way.until is None:
             logger.error("a worker could not do what it was told: a fresh one takes its place")
             self._start(replaces=worker)
-        if not under_way.waiting:
-            del self._rounds[number]
-            if under_way.asker is not None:
-                under_way.asker.tell(Answer(under_way.question, under_way.order.what))
+        self._end(under_way)
+
+    def _end(self, under_way: Round) -> None:
+        """When all are done, or what there was to hear was heard."""
+        late = under_way.until is not None and under_way.until <= time.monotonic()
+        if late or not under_way.waiting:
+            del self._rounds[under_way.order.number]
+            under_way.end()
 
     def _stop(self) -> None:
         """The first time all drain, after that all hurry."""
@@ -230,9 +256,9 @@ class Supervisor:
     def _hear(self, worker: Worker, said: Any) -> None:
         match said:
             case Ask():
-                self._order(said.asked, worker, said.number)
+                self._order(said.asked, said.reach, worker, said.number)
             case Done():
-                self._done(worker, said.number, said.failed)
+                self._done(worker, said)
             case _ if said == READY:
                 self._serves(worker)
 
@@ -248,7 +274,7 @@ class Supervisor:
 
     def _ended(self, worker: Worker, code: int) -> None:
         for number in [number for number, each in self._rounds.items() if worker in each.waiting]:
-            self._done(worker, number, failed=False)
+            self._done(worker, Done(number))
         if self._stopping_until is not None:
             self.code = self.code or int(code != 0)
         elif worker.retired:
@@ -268,6 +294,8 @@ class Supervisor:
         while self._due and self._due[0] <= now:
             del self._due[0]
             self._start()
+        for under_way in tuple(self._rounds.values()):
+            self._end(under_way)
         if self._stopping_until is not None and self._stopping_until <= now:
             for worker in self.workers:
                 logger.error("a worker did not end in time: it is killed")

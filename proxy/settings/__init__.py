@@ -29,7 +29,7 @@ from proxy.providers import CODECS
 from proxy.routing.classify import Classifier
 from proxy.routing.lexicon import Lexicon
 from proxy.routing.policy import RoutingPolicy
-from proxy.server.policy import AccessPolicy, LimitPolicy, ReloadPolicy, ServerPolicy
+from proxy.server.policy import AccessPolicy, AdminPolicy, LimitPolicy, ReloadPolicy, ServerPolicy
 from proxy.settings import registry, routing, service
 from proxy.settings.document import parse
 from proxy.settings.entries import RegistryFile
@@ -71,6 +71,8 @@ class Settings(Struct, frozen=True):
     stats: StatsPolicy
     server: ServerPolicy
     access: AccessPolicy
+    admin: AdminPolicy
+    """Its file is where disabled models are kept; None: nowhere."""
     reload: ReloadPolicy
     limits: LimitPolicy
     log: LogPolicy
@@ -119,9 +121,9 @@ def load(directory: Path | None, environ: Mapping[str, str] | None = None) -> Se
         problems += _misread(lexicon, files.label(INTENTS))
     if problems:
         raise ConfigError(problems)
-    calls = service.calls(proxy_file.file, state_folder(environ))
+    folder = state_folder(environ)
     warnings = (*warnings, *files.strays())
-    return _settings(models, lexicon, policy, proxy_file, baseline, calls, warnings)
+    return _settings(models, lexicon, policy, proxy_file, baseline, folder, warnings)
 
 
 def default_directory(package: Path = Path(__file__).parents[1]) -> Path:
@@ -184,7 +186,7 @@ def _settings(
     policy: RoutingPolicy,
     proxy_file: service.Service,
     baseline: Price | None,
-    calls: CallsPolicy,
+    folder: Path | None,
     warnings: tuple[str, ...],
 ) -> Settings:
     file = proxy_file.file
@@ -204,11 +206,12 @@ def _settings(
         stats=file.stats,
         server=file.listen,
         access=proxy_file.access,
+        admin=service.admin(file, folder),
         reload=file.reload,
         limits=file.limits,
         log=file.telemetry.log,
         records=file.telemetry.records,
-        calls=calls,
+        calls=service.calls(file, folder),
         trace=file.telemetry.trace,
         metric=file.telemetry.metrics,
         baseline=baseline,

@@ -38,7 +38,9 @@ SECTIONS: tuple[tuple[str, str, Get], ...] = (
     (PROXY, "listen", lambda s: s.server),
     (PROXY, "reload", lambda s: s.reload),
     (PROXY, "keys", lambda s: {key.name: key.key for key in s.access.keys}),
-    (PROXY, "", lambda s: replace(s.access, keys=())),
+    (PROXY, "admin_keys", lambda s: {key.name: key.key for key in s.access.admin_keys}),
+    (PROXY, "", lambda s: replace(s.access, keys=(), admin_keys=())),
+    (PROXY, "admin", lambda s: s.admin),
     (PROXY, "limits", lambda s: s.limits),
     (PROXY, "timeouts", lambda s: s.timeouts),
     (PROXY, "retries", lambda s: s.retries),
@@ -59,6 +61,7 @@ SECTIONS: tuple[tuple[str, str, Get], ...] = (
 
 NEEDS_RESTART = (
     "listen",
+    "admin",
     "telemetry.log.file",
     "telemetry.calls.enabled",
     "telemetry.calls.file",
@@ -93,7 +96,8 @@ def in_place(old: Settings, new: Settings) -> Settings:
     metric = replace(old.metric, interval=new.metric.interval)
     log = replace(new.log, file=old.log.file)
     calls = replace(new.calls, enabled=old.calls.enabled, file=old.calls.file)
-    return replace(new, server=old.server, log=log, calls=calls, trace=trace, metric=metric)
+    fixed = {"server": old.server, "admin": old.admin}
+    return replace(new, **fixed, log=log, calls=calls, trace=trace, metric=metric)
 
 
 def _other(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from proxy.dispatch.policy import BreakerPolicy, HedgePolicy, RetryPolicy, StatsPolicy
-from proxy.server.policy import AccessKey, AccessPolicy, LimitPolicy, ReloadPolicy, ServerPolicy
+from proxy.server.auth import ADMIN
+from proxy.server.policy import (
+    AccessKey,
+    AccessPolicy,
+    AdminPolicy,
+    LimitPolicy,
+    ReloadPolicy,
+    ServerPolicy,
+)
 from proxy.settings.entries import TimeoutsEntry
 from proxy.settings.reader import Reader, did_you_mean, shown
 from proxy.settings.reference import Reference, unset
@@ -45,6 +53,8 @@ class ProxyFile(Struct, frozen=True):
     listen: ServerPolicy = ServerPolicy()
     keys: tuple[KeyEntry, ...] = ()
     admin_key: str | None = None
+    admin_keys: tuple[KeyEntry, ...] = ()
+    admin: AdminPolicy = AdminPolicy()
     cors_origins: tuple[str, ...] = ()
     metrics_need_key: bool = False
     reload: ReloadPolicy = ReloadPolicy()
@@ -75,8 +85,9 @@ def assemble(document: Any, reader: Reader) -> Service:
     _check_collectors(file.telemetry, reader)
     _check_redaction(file.telemetry.calls.redact, reader)
     access = AccessPolicy(
-        keys=_keys(file.keys, reader),
+        keys=_keys(file.keys, "keys", reader),
         admin_key=_admin_key(file.admin_key, reader),
+        admin_keys=_admin_keys(file, reader),
         cors_origins=file.cors_origins,
         metrics_need_key=file.metrics_need_key,
     )
@@ -108,10 +119,17 @@ def calls(file: ProxyFile, folder: Path | None) -> CallsPolicy:
     return replace(policy, file=str(path.absolute()) if path and policy.enabled else None)
 
 
-def _keys(entries: tuple[KeyEntry, ...], reader: Reader) -> tuple[AccessKey, ...]:
+def admin(file: ProxyFile, folder: Path | None) -> AdminPolicy:
+    """The policy with the whole path of the file; None where there is to be none, or no place for one."""
+    policy = file.admin
+    path = Path(policy.file).expanduser() if policy.file else folder and folder / "orders.json"
+    return replace(policy, file=str(path.absolute()) if path and policy.keep else None)
+
+
+def _keys(entries: tuple[KeyEntry, ...], place: str, reader: Reader) -> tuple[AccessKey, ...]:
     keys: list[AccessKey] = []
     for i, entry in enumerate(entries):
-        at = f"keys[{i}]"
+        at = f"{place}[{i}]"
         wrong = _wrong_key(entry.key) if reader.sound(f"{at}.key") else ""
         if entry.name and not NAME.fullmatch(entry.name):
             reader.problem(f"{at}.name", f"{shown(entry.name)} {NAME_RULE}")
@@ -134,6 +152,13 @@ def _wrong_key(key: Reference) -> str:
     if not key.text and not key.names:
         return "is empty: write a key, or remove the entry"
     return "" if TOKEN.fullmatch(key.text) else TOKEN_RULE
+
+
+def _admin_keys(file: ProxyFile, reader: Reader) -> tuple[AccessKey, ...]:
+    for i, entry in enumerate(file.admin_keys):
+        if file.admin_key and entry.name == ADMIN:
+            reader.problem(f"admin_keys[{i}].name", f"{ADMIN!r} is the name of admin_key: take another")
+    return _keys(file.admin_keys, "admin_keys", reader)
 
 
 def _admin_key(key: str | None, reader: Reader) -> str | None:

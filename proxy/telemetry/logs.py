@@ -22,7 +22,7 @@ from proxy.telemetry.stream import Stream
 REASON_LIMIT = 300
 """Characters of an upstream's message in a log line."""
 
-_CARRIED = ("event", "url", "model", "reload")
+_CARRIED = ("event", "url", "model", "reload", "admin")
 """What `extra=` may add to a message's line."""
 _HEAD = b'{"event":"call","level":"info",'
 _FOREIGN = ("uvicorn", "uvicorn.error", "uvicorn.access", "litestar", "httpx", "httpcore")

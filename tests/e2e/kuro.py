@@ -66,9 +66,9 @@ def write_config(
 
 
 def _with_calls(directory: Path, proxy: Mapping[str, Any]) -> dict[str, Any]:
-    """Calls are kept beside the configuration, unless the test says where."""
-    telemetry = proxy.get("telemetry", {})
-    return {**proxy, "telemetry": {"calls": {"file": str(directory / "calls.db")}, **telemetry}}
+    """Calls and orders are kept beside the configuration, unless the test says where."""
+    telemetry = {"calls": {"file": str(directory / "calls.db")}, **proxy.get("telemetry", {})}
+    return {"admin": {"file": str(directory / "orders.json")}, **proxy, "telemetry": telemetry}
 
 
 def _dump(path: Path, value: Mapping[str, Any]) -> None:

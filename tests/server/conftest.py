@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from time import time
 from typing import Any
 
 import pytest
 import uvloop
 from litestar.testing import TestClient
+from msgspec.structs import replace
 
 from proxy.errors import ApiError
 from proxy.record import Page, Query, Row, Trend
+from proxy.server.audit import Audit
 from proxy.server.auth import Keyring
+from proxy.server.health import Health, Heard
+from proxy.server.orders import KEPT, Command, Orders, Ruling, obey
 from proxy.server.policy import AccessKey, AccessPolicy
 from proxy.server.site import create_site
 from proxy.server.state import Services
@@ -64,12 +69,25 @@ class Shelf:
         return [{"day": "2026-11-26", "since": since, "until": until}]
 
 
+def circuit(**fields: Any) -> dict[str, Any]:
+    """A worker's view of a circuit; closed unless said otherwise."""
+    return {"state": "closed", "reason": "start", "retry_after": 0.0, "throttled_for": 0.0} | fields
+
+
+def observed(**fields: Any) -> dict[str, Any]:
+    """What a worker has observed; nothing unless said otherwise."""
+    return {"success": 1.0, "ttft": None, "speed": None, "evidence": 0.0, "p95": None} | fields
+
+
 class World:
     """The parts that a test changes."""
 
     def __init__(self) -> None:
         self.models: tuple[Model, ...] = MODELS
-        self.circuits: dict[str, Any] = {"claude": {"state": "closed"}}
+        self.now = 1000.0
+        self.heard = Heard({"1": {"claude": Health(circuit(), observed(success=0.75, evidence=4.0), 2)}})
+        self.orders = Orders()
+        self.kept = True
         self.is_draining = False
         self.commands: list[tuple[str, str]] = []
         self.chats: list[str] = []
@@ -77,15 +95,14 @@ class World:
         self.services = Services(
             access=AccessPolicy(cors_origins=(PAGE,)),
             keyring=Keyring([AccessKey("alice", "sk-alice"), AccessKey("bob", "sk-bob")]),
-            admin=Keyring([AccessKey("admin", "sk-admin")]),
+            admin=Keyring([AccessKey("admin", "sk-admin"), AccessKey("eve", "sk-eve")]),
             models=lambda: self.models,
             profiles=lambda: ("cheap", "fast"),
-            circuits=lambda: self.circuits,
-            observed=lambda: {"claude": {"success": 0.99}},
-            open_circuit=lambda model: self.commands.append(("open", model)),
-            close_circuit=lambda model: self.commands.append(("close", model)),
-            reset_circuit=lambda model: self.commands.append(("reset", model)),
+            look=self.look,
+            orders=lambda: self.orders,
+            order=self.order,
             reload=self.reload,
+            audit=Audit(lambda: self.now),
             metrics=lambda: (b"llm_requests_total 1.0\n", "text/plain; version=1.0.0; charset=utf-8"),
             flush=lambda: self.commands.append(("flush", "")),
             history=Shelf(),
@@ -100,11 +117,23 @@ class World:
             raise ApiError(404, "No model 'gone'.", code="model_not_found", param="model")
         return {"selected_model": "claude", "asked": row}
 
-    async def reload(self) -> dict[str, Any]:
+    async def look(self) -> Heard:
+        """Stands for the workers."""
+        return self.heard
+
+    async def order(self, command: Command) -> Ruling:
+        """Stands for the office."""
+        self.commands.append((command.action.value, command.model))
+        ruling = obey(self.orders, command, time())
+        self.orders = ruling.orders
+        return replace(ruling, kept=self.kept if command.action in KEPT else None)
+
+    async def reload(self, by: str) -> dict[str, Any]:
         """Stands for the keeper."""
+        self.commands.append(("reload", by))
         if self.problem:
             raise ApiError(422, self.problem, code="invalid_config")
-        return {"object": "reload", "result": "changed"}
+        return {"object": "reload", "result": "changed", "epoch": "e2"}
 
     async def chat(self, scope: Any, receive: Any, send: Any) -> None:
         """Stands for the hot route."""

@@ -2,51 +2,151 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from time import time
 from typing import Any
 
 import pytest
 from litestar.testing import TestClient
 
-from tests.server.conftest import ADMIN, KEY, World
+from proxy.server.health import Heard
+from tests.server.conftest import ADMIN, KEY, World, circuit, observed
 
 Client = TestClient[Any]
 CIRCUIT = "/admin/v1/models/groq/llama-3.3-70b/circuit"
 
 
 def test_every_model_with_its_state(client: Client) -> None:
-    data = client.get("/admin/v1/models", headers=ADMIN).json()["data"]
-    assert [state["id"] for state in data] == ["groq/llama-3.3-70b", "claude", "local"]
-    assert data[1] == {
+    page = client.get("/admin/v1/models", headers=ADMIN).json()
+    assert (page["object"], page["workers"], page["silent"]) == ("list", ["1"], [])
+    assert [state["id"] for state in page["data"]] == ["groq/llama-3.3-70b", "claude", "local"]
+    seen = {"circuit": circuit(), "observed": observed(success=0.75, evidence=4.0), "in_flight": 2}
+    assert page["data"][1] == {
         "id": "claude",
+        "ready": True,
         "provider": "anthropic",
         "upstream_model": "claude-x",
         "aliases": [],
-        "circuit": {"state": "closed"},
-        "observed": {"success": 0.99},
+        "disabled": None,
+        "forced": None,
+        "circuit": circuit(workers={"closed": 1, "half_open": 0, "open": 0}),
+        "observed": observed(success=0.75, evidence=4.0),
+        "in_flight": 2,
+        "workers": {"1": seen},
     }
 
 
-def test_a_model_without_calls_has_no_state(client: Client) -> None:
+def test_a_model_that_no_worker_knows_yet_has_no_state(client: Client) -> None:
     state = client.get("/admin/v1/models/llama", headers=ADMIN).json()
     assert (state["id"], state["circuit"], state["observed"]) == ("groq/llama-3.3-70b", None, None)
+
+
+def test_workers_that_say_nothing_are_named(client: Client, world: World) -> None:
+    world.heard = Heard({"1": {}}, ("2",))
+    assert client.get("/admin/v1/models", headers=ADMIN).json()["silent"] == ["2"]
+
+
+@pytest.mark.parametrize("path", ["claude", "groq/llama-3.3-70b", "groq%2Fllama-3.3-70b", "llama", "llama/"])
+def test_a_model_is_found_however_it_is_written(client: Client, path: str) -> None:
+    assert client.get(f"/admin/v1/models/{path}", headers=ADMIN).status_code == 200
 
 
 @pytest.mark.parametrize("action", ["open", "close", "reset"])
 def test_a_circuit_obeys(client: Client, world: World, action: str) -> None:
     answer = client.post(CIRCUIT, json={"action": action}, headers=ADMIN)
-    assert (answer.status_code, answer.json()["id"]) == (200, "groq/llama-3.3-70b")
+    assert (answer.status_code, answer.json()["model"]["id"]) == (200, "groq/llama-3.3-70b")
+    assert (answer.json()["result"], answer.json()["kept"]) == ("changed", None)
     assert world.commands == [(action, "groq/llama-3.3-70b")]
 
 
-def test_the_answer_shows_the_state_afterwards(client: Client, world: World) -> None:
-    world.services.open_circuit = lambda model: world.circuits.update({model: {"state": "open"}})
-    answer = client.post("/admin/v1/models/claude/circuit", json={"action": "open"}, headers=ADMIN)
-    assert answer.json()["circuit"] == {"state": "open"}
+def test_what_a_circuit_was_forced_to_is_shown(client: Client) -> None:
+    client.post("/admin/v1/models/claude/circuit", json={"action": "open"}, headers=ADMIN)
+    forced = client.get("/admin/v1/models/claude", headers=ADMIN).json()["forced"]
+    assert (forced["to"], forced["by"]) == ("open", "admin")
 
 
 def test_an_alias_is_as_good_as_an_id(client: Client, world: World) -> None:
     client.post("/admin/v1/models/llama/circuit", json={"action": "open"}, headers=ADMIN)
     assert world.commands == [("open", "groq/llama-3.3-70b")]
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"for": "1h"}, {"for": 90}, {"for": "90"}, {"reason": "It is mended."}], ids=str
+)
+def test_a_model_is_taken_out_of_service_and_back(client: Client, world: World, said: dict[str, Any]) -> None:
+    answer = client.post("/admin/v1/models/groq/llama-3.3-70b/disable", json=said, headers=ADMIN).json()
+    assert (answer["result"], answer["kept"]) == ("changed", True)
+    order = answer["model"]["disabled"]
+    assert (order["by"], order["reason"]) == ("admin", said.get("reason", ""))
+    assert (order["until"] is not None) == ("for" in said)
+    assert order["until"] is None or 80 < order["until"] - time() <= 3600
+    answer = client.post("/admin/v1/models/groq/llama-3.3-70b/enable", headers=ADMIN).json()
+    assert (answer["result"], answer["model"]["disabled"]) == ("changed", None)
+    assert [action for action, _ in world.commands] == ["disable", "enable"]
+
+
+def test_an_end_can_be_a_date(client: Client) -> None:
+    tomorrow = datetime.fromtimestamp(time() + 86400, UTC).isoformat()
+    answer = client.post("/admin/v1/models/claude/disable", json={"until": tomorrow}, headers=ADMIN).json()
+    assert 86390 < answer["model"]["disabled"]["until"] - time() < 86410
+
+
+def test_the_same_order_again_changes_nothing(client: Client) -> None:
+    for result in ("changed", "unchanged"):
+        answer = client.post("/admin/v1/models/claude/disable", json={"reason": "no"}, headers=ADMIN)
+        assert answer.json()["result"] == result
+    for result in ("changed", "unchanged"):
+        assert client.post("/admin/v1/models/claude/enable", headers=ADMIN).json()["result"] == result
+
+
+def test_it_is_said_when_a_restart_will_forget_it(client: Client, world: World) -> None:
+    world.kept = False
+    assert client.post("/admin/v1/models/claude/disable", json={}, headers=ADMIN).json()["kept"] is False
+
+
+def test_a_disabled_model_that_has_left_the_registry_is_shown_and_can_be_enabled(
+    client: Client, world: World
+) -> None:
+    client.post("/admin/v1/models/claude/disable", json={}, headers=ADMIN)
+    world.models = tuple(model for model in world.models if model.id != "claude")
+    gone = client.get("/admin/v1/models", headers=ADMIN).json()["data"][-1]
+    assert (gone["id"], gone["ready"], gone["provider"]) == ("claude", False, None)
+    assert client.post("/admin/v1/models/claude/enable", headers=ADMIN).json()["result"] == "changed"
+    assert client.get("/admin/v1/models/claude", headers=ADMIN).status_code == 404
+
+
+BAD_ENDS = {
+    "both": ({"for": 5, "until": 5e9}, "for"),
+    "nought": ({"for": 0}, "for"),
+    "less than nought": ({"for": -5}, "for"),
+    "an age": ({"for": "400d"}, "for"),
+    "words": ({"for": "a while"}, "for"),
+    "a list": ({"for": [1]}, "for"),
+    "a truth": ({"for": True}, "for"),
+    "the past": ({"until": 5}, "until"),
+    "a past date": ({"until": "2020-01-01"}, "until"),
+    "no date": ({"until": "tomorrow"}, "until"),
+    "for ever": ({"until": 1e300}, "until"),
+    "a long reason": ({"reason": "x" * 201}, "reason"),
+    "a reason of lines": ({"reason": "a\nb"}, "reason"),
+    "a number as reason": ({"reason": 5}, "reason"),
+    "another field": ({"untill": 5e9}, None),
+}
+
+
+@pytest.mark.parametrize(("said", "param"), BAD_ENDS.values(), ids=BAD_ENDS.keys())
+def test_bad_orders_do_nothing(client: Client, world: World, said: dict[str, Any], param: str | None) -> None:
+    answer = client.post("/admin/v1/models/claude/disable", json=said, headers=ADMIN)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+    assert len(answer.json()["error"]["message"]) > 10
+    assert world.commands == []
+
+
+def test_an_unknown_model_is_told_from_the_one_that_was_meant(client: Client, world: World) -> None:
+    answer = client.post("/admin/v1/models/groq/lama-3.3-70b/disable", json={}, headers=ADMIN)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+    assert "did you mean 'groq/llama-3.3-70b'?" in answer.json()["error"]["message"]
+    assert world.commands == []
 
 
 BODIES = {
@@ -79,9 +179,16 @@ def test_bad_commands_do_nothing(
 
 
 def test_the_least_of_circuits_is_not_a_model(client: Client, world: World) -> None:
-    for path in ("/admin/v1/models/gpt-9/circuit", "/admin/v1/models/circuit"):
-        assert client.post(path, json={"action": "open"}, headers=ADMIN).status_code == 404
-    assert client.post("/admin/v1/models/claude", json={"action": "open"}, headers=ADMIN).status_code == 404
+    paths = {
+        "gpt-9/circuit": 404,
+        "groq/gpt/circuit": 404,
+        "circuit": 405,
+        "claude": 405,
+        "claude/other": 405,
+    }
+    for path, status in paths.items():
+        answer = client.post(f"/admin/v1/models/{path}", json={"action": "open"}, headers=ADMIN)
+        assert answer.status_code == status, path
     assert world.commands == []
 
 
@@ -98,7 +205,7 @@ PATHS = {
         "/admin/v1/models/",
         "/admin//v1/models/claude",
         "/%61dmin/v1/models",
-        "/admin/v1/schema",
+        "/admin/v1/openapi.json",
     ],
     "POST": [CIRCUIT, CIRCUIT + "/"],
 }
@@ -117,30 +224,11 @@ def test_the_admin_key_opens_nothing_else(client: Client) -> None:
     assert client.get("/v1/models", headers={"authorization": "Bearer sk-admin"}).status_code == 401
 
 
-def test_the_schema_is_of_the_admin_routes_only(client: Client) -> None:
-    schema = client.get("/admin/v1/schema", headers=ADMIN).json()
-    assert set(schema["paths"]) == {
-        "/admin/v1/models",
-        "/admin/v1/models/{model_id}",
-        "/admin/v1/models/{target}",
-        "/admin/v1/reload",
-        "/admin/v1/calls",
-        "/admin/v1/calls/{call_id}",
-        "/admin/v1/spend",
-        "/admin/v1/trends",
-        "/admin/v1/explain",
-    }
-
-
-def test_pages_beside_the_schema_are_unknown_urls(client: Client) -> None:
-    answer = client.get("/admin/v1/schema/swagger", headers=ADMIN)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_url")
-
-
-def test_a_reload_says_what_came_of_it(client: Client) -> None:
+def test_a_reload_says_what_came_of_it(client: Client, world: World) -> None:
     assert client.post("/admin/v1/reload").status_code == 401
     answer = client.post("/admin/v1/reload", headers=ADMIN)
     assert (answer.status_code, answer.json()["result"]) == (200, "changed")
+    assert world.commands == [("reload", "admin")]
 
 
 def test_a_reload_of_what_is_no_good_is_refused_with_the_reasons(client: Client, world: World) -> None:

@@ -204,7 +204,7 @@ def test_the_callers_request_id_comes_back(client: Client, path: str) -> None:
     assert client.get(path, headers={"x-request-id": "abc-1"}).headers["x-request-id"] == "abc-1"
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/v1/chat/completions", "/admin/v1/models", "/v1/models/a/b"])
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/chat/completions", "/v1/models/a/b"])
 def test_a_preflight_needs_no_key(client: Client, path: str) -> None:
     answer = client.options(path, headers={"origin": PAGE, "access-control-request-method": "POST"})
     assert answer.status_code == 204
@@ -221,6 +221,16 @@ def test_pages_can_read_refusals(client: Client, path: str) -> None:
 def test_other_pages_can_not(client: Client) -> None:
     answer = client.get("/healthz", headers={"origin": "https://evil.example"})
     assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+@pytest.mark.parametrize(
+    "path", ["/admin/v1/models", "/admin//v1/models", "/%61dmin/v1/models", "/admin/nope"]
+)
+def test_no_page_may_call_the_admin_api(client: Client, path: str, method: str) -> None:
+    asking = {"origin": PAGE, "access-control-request-method": "GET", "access-control-request-headers": "x"}
+    answer = client.request(method, path, headers=asking)
+    assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
 def test_other_spellings_of_the_hot_path_reach_the_hot_route(client: Client, world: World) -> None:

@@ -286,7 +286,7 @@ function modelCard(model, points) {
       success: seen.success === undefined ? "not seen yet" : `${percent(seen.success)} of ${whole(seen.evidence)} lately`,
       "first token": seen.ttft ? seconds(1000 * seen.ttft) : null, speed: seen.speed ? `${whole(seen.speed)} tokens/s` : null,
       "throttled for": circuit.throttled_for ? `${circuit.throttled_for.toFixed(1)} s` : null,
-      "opens again in": circuit.remaining ? `${circuit.remaining.toFixed(1)} s` : null,
+      "asked again in": circuit.retry_after ? `${circuit.retry_after.toFixed(1)} s` : null,
       failures: circuit.failures || null, "disabled until": disabled?.until ? new Date(1000 * disabled.until).toLocaleString() : null, reason: disabled?.reason,
     }),
     spark("success", points.map((point) => [point.at, point.attempts ? point.ok / point.attempts : null]), 1),

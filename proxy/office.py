@@ -1,0 +1,186 @@
+"""Decides what concerns every process: the next configuration, and what the operator orders beside it.
+
+    Asked   --Keeper-->  Verdict   the configuration, all or nothing
+    Command --obey---->  Ruling    models out of service, circuits forced; kept in a file
+    anything else        is for whom it reaches, and passed on
+
+It lives in the only process, or in the parent of several workers, who learn of both through their links.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from proxy.dispatch.transport import open_upstream
+from proxy.errors import ApiError, ConfigError
+from proxy.server.auth import check_listen
+from proxy.server.orders import KEPT, Command, Orders, Ruling, obey
+from proxy.server.workers import Work
+from proxy.settings import Settings
+from proxy.settings.changes import Changes, changes, in_place
+from proxy.settings.orders import OrdersFile
+from proxy.types import SIMULATED
+
+logger = logging.getLogger("kuro")
+
+
+class Asked(Struct, frozen=True):
+    """A reload is wanted: by `signal`, `watch`, or `admin` with the name of the key."""
+
+    by: str
+
+
+class Report(Struct, frozen=True):
+    """What came of it, for a reader. Holds no secret."""
+
+    result: str
+    """`changed`, `unchanged` or `refused`."""
+    by: str
+    epoch: str
+    """Of the configuration in force afterwards."""
+    changes: Changes = Changes()
+    problems: tuple[str, ...] = ()
+    """Why it was refused, a line each."""
+    warnings: tuple[str, ...] = ()
+
+
+class Verdict(Struct, frozen=True):
+    """What every process is to do about it: take `settings`, if there are any."""
+
+    report: Report
+    settings: Settings | None = None
+
+
+class Keeper:
+    """Holds the configuration in force, and reads the next one. Not to be asked by two threads at once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: Callable[[], Settings],
+        footprint: Callable[[], bytes],
+        host: str,
+    ) -> None:
+        """`footprint` is a digest of the files, `host` what is listened on."""
+        self.settings = settings
+        self.footprint = footprint
+        self.seen = footprint()
+        """Of the files as they were read last, good or not."""
+        self._source = source
+        self._host = host
+
+    def decide(self, asked: Asked) -> Verdict:
+        """Reads and checks; the log says what came of it. Takes a tenth of a second."""
+        old = self.settings
+        self.seen = self.footprint()
+        try:
+            read = self._source()
+            check_listen(self._host, read.access)
+            _check_ways(old, read)
+        except ConfigError as error:
+            report = Report("refused", asked.by, old.epoch, problems=error.problems)
+            _tell(logging.ERROR, f"the configuration stays as it was, asked by {asked.by}", report)
+            return Verdict(report)
+        found = changes(old, read)
+        self.settings = new = in_place(old, read)
+        result = "changed" if changes(old, new) else "unchanged"
+        report = Report(result, asked.by, new.epoch, found, warnings=new.warnings)
+        _tell(logging.INFO, f"configuration {result}, asked by {asked.by}", report)
+        return Verdict(report, new if result == "changed" else None)
+
+
+class Office:
+    """Holds all that is in force. Not to be asked by two threads at once."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        file: OrdersFile,
+        clock: Callable[[], float],
+        start: Callable[[Settings, Orders], Work],
+    ) -> None:
+        """`clock` is the wall's, `start` makes a worker's work."""
+        self.keeper = keeper
+        self.orders = file.read()
+        self._file = file
+        self._clock = clock
+        self._start = start
+
+    def work(self) -> Work:
+        """What a worker does that starts now."""
+        return self._start(self.keeper.settings, self.orders)
+
+    def hung_up(self) -> Asked:
+        """What SIGHUP asks for."""
+        return Asked("signal")
+
+    def decide(self, asked: Any) -> Any:
+        """What is to be done about it."""
+        if isinstance(asked, Asked):
+            return self.keeper.decide(asked)
+        return self._rule(asked) if isinstance(asked, Command) else asked
+
+    def _rule(self, command: Command) -> Ruling:
+        ruling = obey(self.orders, command, self._clock())
+        self.orders = ruling.orders
+        if command.action in KEPT:
+            # Also when nothing changed: the disk may have been full before.
+            return replace(ruling, kept=self._file.write(ruling.orders))
+        return ruling
+
+
+def _check_ways(old: Settings, new: Settings) -> None:
+    """Raises ConfigError when a way to a provider can't be had: an authority's file that isn't one."""
+    problems = []
+    for name, provider in new.providers.items():
+        if provider.dialect == SIMULATED or old.providers.get(name) == provider:
+            continue
+        try:
+            open_upstream(provider)
+        except (ValueError, OSError, ImportError) as error:
+            problems.append(f"model_registry.yml: providers.{name}: {error}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _tell(level: int, what: str, report: Report) -> None:
+    extra = {"event": "reload", "reload": msgspec.to_builtins(report)}
+    logger.log(level, "%s%s", what, _brief(report), extra=extra)
+
+
+def _brief(report: Report) -> str:
+    found = report.changes
+    parts = [
+        ("added", found.added),
+        ("removed", found.removed),
+        ("changed", [f"{model} ({', '.join(fields)})" for model, fields in found.changed.items()]),
+        ("also changed", found.other),
+        ("needs a restart", found.needs_restart),
+        ("problems", report.problems),
+    ]
+    said = "; ".join(f"{name}: {', '.join(items)}" for name, items in parts if items)
+    return f": {said}" if said else ""
+
+
+def shown(verdict: Verdict) -> dict[str, Any]:
+    """The answer to the admin API. Raises ApiError 422 with every problem."""
+    report = verdict.report
+    if report.result == "refused":
+        said = "The configuration stays as it was:\n" + "\n".join(report.problems)
+        raise ApiError(422, said, code="invalid_config")
+    found = report.changes
+    return {
+        "object": "reload",
+        "result": report.result,
+        "epoch": report.epoch,
+        "models": {"added": found.added, "removed": found.removed, "changed": found.changed},
+        "other": found.other,
+        "needs_restart": found.needs_restart,
+        "warnings": report.warnings,
+    }
