@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,13 +14,20 @@ from random import Random
 from typing import Any, BinaryIO
 
 import msgspec
+from msgspec import Struct
 
 from proxy.commands.batch import Bar, Tally
 from proxy.commands.options import Commands, command, open_file, refuse, within
 from proxy.errors import ApiError, ConfigError
+from proxy.evaluate.calls import Call
+from proxy.record import Query, Row
 from proxy.routing.router import AUTO, BALANCED
 from proxy.settings import Settings, load
+from proxy.telemetry.archive import ArchiveError, Reader
 from proxy.wire.plugins import AUTO_ROUTER, CHEAPEST, DEAREST
+
+LATEST = 50_000
+"""Calls of a log that are looked at."""
 
 _ROWS = """\
 Rows are JSON Lines. A row is a request (`prompt`, or `messages` and what belongs to them) and what is known
@@ -30,6 +38,10 @@ of it:
   --outcomes  {"prompt": "...", "q": {"MODEL": 0.0, ...}, "cost": {"MODEL": 0.00012, ...}}
               q is the graded answer, 0..1; cost is USD for the call. Every row has the same models, two or
               more.
+
+  --calls     a call log's database, as telemetry.calls keeps it: calls with feedback, a known cost and an
+              intent, the latest 50,000. Nobody knows what another model would have made of a call: they are
+              compared among calls of one intent and about the same difficulty.
 
 A model of the outcomes is one of the registry's when its name is the id, an alias, the upstream's name or the
 last part of one of these; --models tells others: --models groq/llama-3.3-70b=l70,weak=gemma,strong=l70.
@@ -51,6 +63,9 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
     source.add_argument(
         "--outcomes", metavar="FILE", help="asks with each model's graded outcome; - is stdin"
     )
+    source.add_argument(
+        "--calls", metavar="FILE", nargs="?", const="", help="a call log (default: the one that is kept)"
+    )
     parser.add_argument(
         "--models", metavar="A=B,...", default="", help="what outcomes call a model, or a role"
     )
@@ -67,9 +82,11 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
 
 
 def _eval(options: argparse.Namespace) -> int:
-    if options.intents is not None and (options.plot or options.models):
+    if options.outcomes is None and (options.plot or options.models):
         return refuse("--plot and --models go with --outcomes")
     settings = load(options.config)
+    if options.calls is not None:
+        return _eval_calls(options, options.calls or settings.calls.file)
     try:
         with ExitStack() as files:
             source = open_file(options.intents or options.outcomes, "rb", sys.stdin.buffer, files)
@@ -117,6 +134,49 @@ def _eval_outcomes(options: argparse.Namespace, settings: Settings, source: Bina
         Path(options.plot).write_text(plot.svg(card), "utf-8")
     _print(options, card, text.outcomes(card))
     return 0 if card.lead.above_zero else 1
+
+
+def _eval_calls(options: argparse.Namespace, file: str | None) -> int:
+    from proxy.evaluate import calls, text
+
+    if file is None:
+        return refuse("no call is kept: telemetry.calls is switched off in proxy.yml")
+    try:
+        with Reader(Path(file)) as reader:
+            scored = list(_scored(reader))
+    except (ArchiveError, sqlite3.Error) as error:
+        return refuse(str(error))
+    if not scored:
+        return refuse(f"{file}: no call has feedback, a known cost and an intent")
+    with _progress("resamples", options.resamples) as progress:
+        card = calls.measure(scored, options.resamples, Random(options.seed).random, progress)
+    _print(options, card, text.calls(card))
+    return 0 if card.lead.above_zero else 1
+
+
+def _scored(reader: Reader) -> Iterator[Call]:
+    """The latest calls that can be measured."""
+    found = {row["request_id"]: row for row in reader.find(Query(limit=LATEST)) if _measurable(row)}
+    for stored in reader.records(Query(limit=LATEST)):
+        record = _decode(stored)
+        row = found.pop(record.request_id, None)
+        if row is not None and record.difficulty is not None:
+            score = min(max(row["score"], 0.0), 1.0)
+            yield Call(row["model"], score, row["cost_usd"], row["intent"], record.difficulty)
+
+
+def _measurable(row: Row) -> bool:
+    return all(row[name] is not None for name in ("score", "model", "cost_usd", "intent"))
+
+
+class _Stored(Struct):
+    """What is asked of a kept record."""
+
+    request_id: str
+    difficulty: float | None = None
+
+
+_decode = msgspec.json.Decoder(_Stored).decode
 
 
 def _ways(settings: Settings, asked: str, ids: list[str]) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from proxy.evaluate.calls import CallCard
 from proxy.evaluate.labels import IntentCard, Share
 from proxy.evaluate.resample import Estimate
 from proxy.evaluate.scorecard import Measured, Scorecard
@@ -30,8 +31,7 @@ def outcomes(card: Scorecard) -> Iterator[str]:
     yield ""
     yield f"difficulty over prompt length, per dollar: {number(card.lead_over_length, sign='+')}"
     of = "of the router's choices" if "shuffle" in card.points else "averaged over the curve"
-    verdict = "better than chance" if card.lead.above_zero else "NOT shown to be better than chance"
-    yield f"quality above chance at the same cost, {of}: {number(card.lead, sign='+')}: {verdict}"
+    yield f"quality above chance at the same cost, {of}: {number(card.lead, sign='+')}: {_verdict(card.lead)}"
 
 
 def intents(card: IntentCard) -> Iterator[str]:
@@ -65,6 +65,21 @@ def intents(card: IntentCard) -> Iterator[str]:
     yield f"off by {card.off:.3f} on average"
 
 
+def calls(card: CallCard) -> Iterator[str]:
+    """The lines of a scorecard of former calls."""
+    yield f"{card.calls:,} calls with feedback; 95 % intervals"
+    yield ""
+    rows = {
+        model: (f"{one.calls:,}", number(one.score), number(one.cost, 1000.0), f"{one.difficulty:.3f}")
+        for model, one in card.models.items()
+    }
+    yield from _lines("model", ("calls", "feedback", "USD/1000", "difficulty"), rows)
+    yield ""
+    yield f"of two calls to a model, the one with worse feedback was called harder: {number(card.told_apart)}"
+    yield f"with others of its intent and difficulty, by other models, {card.compared:.0%} compare"
+    yield f"feedback above chance at the same cost: {number(card.lead, sign='+')}: {_verdict(card.lead)}"
+
+
 def number(one: Estimate, scale: float = 1.0, sign: str = "") -> str:
     """`0.560 [0.541, 0.583]`; with `+` as the sign, `+0.020 [+0.011, +0.031]`."""
     if one.value is None:
@@ -73,6 +88,10 @@ def number(one: Estimate, scale: float = 1.0, sign: str = "") -> str:
     if one.low is None or one.high is None:
         return middle
     return f"{middle} [{scale * one.low:{sign}.3f}, {scale * one.high:{sign}.3f}]"
+
+
+def _verdict(lead: Estimate) -> str:
+    return "better than chance" if lead.above_zero else "NOT shown to be better than chance"
 
 
 def _cells(measured: Measured, heads: Iterable[str]) -> dict[str, list[str]]:

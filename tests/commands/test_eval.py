@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from proxy.__main__ import main
+from proxy.record import CallRecord
+from proxy.telemetry.archive import Archive, row
+from proxy.telemetry.encoding import encode
 
 LABELS = [
     {"prompt": "Write a Python function that reverses a list", "gold_intent": "code", "lang": "en"},
@@ -118,4 +121,48 @@ def test_bad_input_is_named(
         "{outcomes}": written(tmp_path / "o.jsonl", outcomes("tiny", "huge")),
     }
     assert main(["eval", *(files.get(argument, argument) for argument in arguments)]) == 2
+    assert problem in capsys.readouterr().err
+
+
+def kept(path: Path, calls: list[tuple[str, str, float | None, float, float]]) -> str:
+    """A call log of (id, model, feedback, difficulty, cost)."""
+    archive = Archive(path)
+    for id, model, score, hard, cost in calls:
+        record = CallRecord(id, 1_800_000_000.0)
+        record.selected_model, record.intent, record.difficulty, record.cost_usd = model, "math", hard, cost
+        archive.add([row(record, encode(record))])
+        if score is not None:
+            archive.score(id, score, 1_800_000_001.0)
+    archive.close()
+    return str(path)
+
+
+def test_former_calls_with_feedback_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    calls: list[tuple[str, str, float | None, float, float]] = []
+    for number in range(60):
+        hard, suited = number % 2 / 2 + 0.25, number % 7 != 0
+        model = "large" if (hard > 0.5) == suited else "small"
+        right = float(model == "large" or hard < 0.5)
+        calls.append((f"r{number}", model, right, hard, 9e-4 if model == "large" else 1e-4))
+    file = kept(tmp_path / "calls.db", [*calls, ("unsaid", "small", None, 0.1, 1e-4)])
+    assert main(["eval", "--calls", file, "--resamples", "50"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("60 calls with feedback") and "better than chance" in out
+
+
+@pytest.mark.parametrize(
+    ("calls", "problem"),
+    [([("a", "small", None, 0.1, 1e-4)], "no call has feedback"), (None, "is not there")],
+    ids=["nobody said anything", "no log"],
+)
+def test_a_log_that_says_nothing_is_named(
+    calls: list[tuple[str, str, float | None, float, float]] | None,
+    problem: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "calls.db"
+    if calls is not None:
+        kept(file, calls)
+    assert main(["eval", "--calls", str(file)]) == 2
     assert problem in capsys.readouterr().err
