@@ -58,7 +58,7 @@ def _replay(options: argparse.Namespace) -> int:
             tally.rows += 1
             tally.bytes += len(row)
             try:
-                again = replay.take(row)
+                again = replay.take(row, options.since)
             except ValueError as error:
                 bad += 1
                 print(f"row {tally.rows:,} {error}", file=sys.stderr)
@@ -111,7 +111,14 @@ def _print_summary(summary: Summary) -> None:
         (summary.refused, "would be refused"),
         *((count, f"{before} -> {after}") for (before, after), count in summary.moves.most_common()),
         *((count, f"because {reason}") for reason, count in summary.reasons.most_common()),
+        (summary.reordered, "the same choice, with other fallbacks"),
+        *((count, f"without {model}: {why}") for (model, why), count in summary.left_out.most_common()),
+        *(
+            (count, f"{model} skipped: its circuit was shut")
+            for model, count in summary.skipped.most_common()
+        ),
         (summary.reclassified, "classified anew, for their words were kept"),
+        (summary.unread, "by their former intents, for their words were not kept"),
     ]
     for count, what in counts:
         if count:

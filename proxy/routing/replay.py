@@ -20,16 +20,21 @@ from proxy.record import Grounds
 from proxy.routing.explain import course
 from proxy.routing.explain import described as trace
 from proxy.routing.grounds import past
+from proxy.routing.pool import unfit
 from proxy.routing.router import EXPLICIT, Router
 from proxy.types import Classification, Features, Model, Price, RoutePlan, Usage
 
 Cost = Callable[[Usage, Price], float | None]
+
+REFUSED = "refused"
+"""In place of a model."""
 
 
 class Stored(Struct):
     """What of a record is read. Everything else in it is passed over."""
 
     request_id: str
+    time: float = 0.0
     requested_model: str = ""
     selected_model: str | None = None
     route: str = ""
@@ -48,14 +53,26 @@ class Again(Struct):
     """One decision, then and now."""
 
     request_id: str
-    before: str
-    """The model that was chosen: the first of the plan."""
-    after: str | None
+    before: str | None = None
+    """The model that was chosen: the first of the plan. None: it was refused then."""
+    after: str | None = None
     """None: it would be refused."""
-    route_before: str
+    route_before: str = ""
     route_after: str = ""
+    undecided: str = ""
+    """Why it can't be decided again; then nothing else is known of it."""
     why: str = ""
     """Why the former model isn't the choice any more, or why the call would be refused."""
+    refusal: str = ""
+    """The code of that refusal."""
+    plan: tuple[str, ...] = ()
+    """As it is now."""
+    reordered: bool = False
+    """The same choice, with other fallbacks behind it or in another order."""
+    left_out: dict[str, str] = {}
+    """Models of the former plan that are not in this one -> why."""
+    skipped: tuple[str, ...] = ()
+    """Models of this plan that could not have been asked then: their circuits were shut."""
     cost_before: float | None = None
     cost_after: float | None = None
     intent_before: str | None = None
@@ -64,7 +81,7 @@ class Again(Struct):
     @property
     def changed(self) -> bool:
         """Another model, or none."""
-        return self.before != self.after
+        return not self.undecided and self.before != self.after
 
 
 class Summary(Struct):
@@ -74,18 +91,45 @@ class Summary(Struct):
     decided: int = 0
     changed: int = 0
     refused: int = 0
+    reordered: int = 0
     reclassified: int = 0
-    """Those whose words were kept."""
+    """Under another configuration, those whose words were kept ..."""
+    unread: int = 0
+    """... and those whose former intents had to do."""
     undecided: Counter[str] = field(default_factory=Counter)
     """Why records could not be decided again -> how many."""
     moves: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(former model, present one) -> how many."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Why -> how many."""
+    left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(model of a former plan, why it is in the present one no more) -> how many."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Model whose circuit was shut, though the present plan has it -> how many."""
     compared: int = 0
     """Records whose cost is known before and after."""
     cost_before: float = 0.0
     cost_after: float = 0.0
+
+    def add(self, again: Again) -> None:
+        """One more."""
+        self.records += 1
+        if again.undecided:
+            self.undecided[again.undecided] += 1
+            return
+        self.decided += 1
+        self.reordered += again.reordered
+        if again.changed:
+            self.changed += 1
+            self.refused += again.after is None
+            self.moves[again.before or REFUSED, again.after or REFUSED] += 1
+            self.reasons[again.refusal or _plainly(again.why)] += 1
+        self.left_out.update((model, _plainly(why)) for model, why in again.left_out.items())
+        self.skipped.update(again.skipped)
+        if again.cost_before is not None and again.cost_after is not None:
+            self.compared += 1
+            self.cost_before += again.cost_before
+            self.cost_after += again.cost_after
 
 
 class Replay:
@@ -107,28 +151,20 @@ class Replay:
         self._cost = cost
         self.summary = Summary()
 
-    def take(self, line: bytes) -> Again | None:
-        """Decides one record again; None when it can't be. Raises ValueError for what is no record."""
+    def take(self, line: bytes, since: float | None = None) -> Again | None:
+        """Decides one record again; None when it arrived before `since`, Unix time.
+
+        Raises ValueError for what is no record.
+        """
         try:
             stored = _decode(line)
         except msgspec.DecodeError as error:
             raise ValueError(f"is no call record: {error}") from None
-        summary = self.summary
-        summary.records += 1
-        if reason := _undecidable(stored):
-            summary.undecided[reason] += 1
+        if since is not None and stored.time < since:
             return None
-        again = self._again(stored)
-        summary.decided += 1
-        if again.changed:
-            summary.changed += 1
-            summary.refused += again.after is None
-            summary.moves[again.before, again.after or "refused"] += 1
-            summary.reasons[again.why] += 1
-        if again.cost_before is not None and again.cost_after is not None:
-            summary.compared += 1
-            summary.cost_before += again.cost_before
-            summary.cost_after += again.cost_after
+        reason = _undecidable(stored)
+        again = Again(stored.request_id, undecided=reason) if reason else self._again(stored)
+        self.summary.add(again)
         return again
 
     def plan(self, stored: Stored, traced: bool = False) -> RoutePlan:
@@ -139,8 +175,10 @@ class Replay:
             return self._router.named_again(stored.plan, stored.requested_model)
         same = kept.epoch == self.epoch
         intents, difficulty = stored.intents, stored.difficulty or 0.0
+        if not same:
+            self.summary.reclassified += bool(stored.prompt)
+            self.summary.unread += not stored.prompt
         if stored.prompt and not same:
-            self.summary.reclassified += 1
             found = self._classify(Features(ask=stored.prompt, background=kept.background))
             intents, difficulty = dict(found.intents), found.difficulty
         ranking = stored.scores if same else None
@@ -148,10 +186,10 @@ class Replay:
         return self._router.decide_again(before, traced=traced)
 
     def _again(self, stored: Stored) -> Again:
+        before = stored.plan[0]
         again = Again(
             request_id=stored.request_id,
-            before=stored.plan[0],
-            after=None,
+            before=before,
             route_before=stored.route,
             intent_before=next(iter(stored.intents), None),
             cost_before=stored.cost_usd,
@@ -159,18 +197,30 @@ class Replay:
         try:
             plan = self.plan(stored)
         except ApiError as error:
-            again.why = error.message
+            again.why, again.refusal = error.message, error.code or str(error.status)
             return again
-        again.after, again.route_after = plan.models[0], plan.route
+        again.after, again.route_after, again.plan = plan.models[0], plan.route, plan.models
+        again.reordered = before == again.after and stored.plan != plan.models
+        again.left_out = {m: self._unable(m, plan) for m in stored.plan if m not in plan.models}
+        again.skipped = tuple(model for model in plan.models if model in plan.shut)
         again.intent_after = plan.classification.top if plan.classification else None
         # A fallback that answered would have been paid for then as now: the choices are compared.
-        chosen = stored.selected_model == again.before
-        again.cost_before = stored.cost_usd if chosen else self._priced(again.before, stored.usage)
-        unchanged = again.before == again.after and chosen
+        chosen = stored.selected_model == before
+        again.cost_before = stored.cost_usd if chosen else self._priced(before, stored.usage)
+        unchanged = before == again.after and chosen
         again.cost_after = again.cost_before if unchanged else self._priced(again.after, stored.usage)
         if again.changed:
-            again.why = self._why(again.before, plan)
+            again.why = self._why(before, plan)
         return again
+
+    def _unable(self, model: str, plan: RoutePlan) -> str:
+        """Why a model is in a plan no more."""
+        known = self._models.get(model)
+        if known is None:
+            return "is not ready here"
+        if plan.allowed is not None and model not in plan.allowed:
+            return "the caller does not allow it"
+        return "the caller did not name it" if plan.explicit else unfit(known, plan.features)
 
     def _priced(self, model: str, usage: Usage | None) -> float | None:
         known = self._models.get(model)
@@ -179,15 +229,18 @@ class Replay:
         return self._cost(usage, known.price)
 
     def _why(self, before: str, plan: RoutePlan) -> str:
-        if before not in self._models:
-            return f"{before} is not ready here"
         if before not in plan.models:
-            return f"{before} can't serve it here"
+            return f"{before} {self._unable(before, plan)}"
         if plan.route.startswith("rule:"):
             return f"{plan.route} holds"
         if plan.route == "sticky":
             return "the conversation's model stays"
         return "another total is higher"
+
+
+def _plainly(why: str) -> str:
+    """Without by how much, which differs from record to record."""
+    return why.partition(" by ")[0]
 
 
 def _undecidable(stored: Stored) -> str:
@@ -226,10 +279,16 @@ def described(summary: Summary) -> Mapping[str, Any]:
         "decided": summary.decided,
         "changed": summary.changed,
         "refused": summary.refused,
+        "reordered": summary.reordered,
         "reclassified": summary.reclassified,
+        "unread": summary.unread,
         "undecided": dict(summary.undecided),
         "moves": [{"from": a, "to": b, "calls": n} for (a, b), n in summary.moves.most_common()],
         "reasons": dict(summary.reasons.most_common()),
+        "left_out": [
+            {"model": model, "reason": why, "calls": n} for (model, why), n in summary.left_out.most_common()
+        ],
+        "skipped": dict(summary.skipped.most_common()),
         "cost_usd": {
             "calls": summary.compared,
             "before": summary.cost_before,

@@ -92,6 +92,7 @@ def test_under_another_one_it_says_what_would(
     out = capsys.readouterr().out
     assert "2 otherwise (66.7%)" in out and "simulated/code -> simulated/fast" in out
     assert "because rule:all holds" in out and "cost of 3 calls, with as many tokens: $0.0000" in out
+    assert "3  by their former intents, for their words were not kept" in out
     assert main(["replay", "--config", other, file, "--strict"]) == 1
 
 
@@ -112,8 +113,10 @@ def test_a_database_and_standard_input(
     archive = Archive(tmp_path / "calls.db")
     archive.add([row(CallRecord(f"{n}", 1_800_000_000.0 + n), each) for n, each in enumerate(records)])
     archive.close()
-    assert main(["replay", str(tmp_path / "calls.db"), "--since", "1800000001"]) == 0
-    assert capsys.readouterr().out.startswith("2 records, 2 decided again")
+    (tmp_path / "calls.jsonl").write_bytes(b"\n".join(records))
+    for name in ("calls.db", "calls.jsonl"):
+        assert main(["replay", str(tmp_path / name), "--since", "1800000001"]) == 0
+        assert capsys.readouterr().out.startswith("2 records, 2 decided again")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n".join(records))))
     assert main(["replay", "-"]) == 0
     assert capsys.readouterr().out.startswith("3 records")
@@ -130,6 +133,9 @@ def test_bad_rows_are_named_and_the_others_go_on(
     found = capsys.readouterr()
     assert "row 2 is no call record" in found.err
     assert "2 records, 1 decided again" in found.out and "its grounds were not kept" in found.out
+    assert main(["replay", str(path), "--json"]) == 1
+    last = json.loads(capsys.readouterr().out.splitlines()[1])
+    assert (last["request_id"], last["undecided"]) == ("old", "its grounds were not kept")
 
 
 @pytest.mark.parametrize("name", ["missing.jsonl", "."])

@@ -104,8 +104,12 @@ class TestSameConfiguration:
         for epoch in ("then", "now"):
             again = replay(router, epoch).take(stored(plan))
             assert again is not None and again.after == plan.models[0], (plan.route, again)
-            rerun = replay(router, epoch).plan(msgspec.json.decode(stored(plan), type=Stored))
-            assert rerun.models == plan.models
+            record = msgspec.json.decode(stored(plan), type=Stored)
+            assert replay(router, epoch).plan(record).models == plan.models
+            assert replay(router, epoch).plan(record, traced=True).models == plan.models
+            assert not (again.changed or again.reordered or again.left_out)
+        traced = router.plan(request, headers, "session", traced=True)
+        assert isinstance(traced, RoutePlan) and traced.models == plan.models
 
     def test_the_grounds_are_small(self) -> None:
         plan = planned(house(RULED), ask())
@@ -131,7 +135,7 @@ class TestAnotherConfiguration:
             pytest.param(
                 (*MODELS[:1], msgspec.structs.replace(MODELS[1], supports=frozenset()), *MODELS[2:]),
                 RoutingPolicy(),
-                "or/large can't serve it here",
+                "or/large does not support tools",
                 id="a need that is no longer supported",
             ),
             pytest.param(
@@ -160,7 +164,33 @@ class TestAnotherConfiguration:
         other = replay(house(models=MODELS[:1]), models=MODELS[:1])
         again = other.take(stored(plan))
         assert again is not None and again.after is None and "tokens" in again.why
+        assert other.summary.reasons == {"context_length_exceeded": 1}
         assert (other.summary.refused, other.summary.changed) == (1, 1)
+
+    def test_who_is_left_out_and_who_would_be_skipped(self) -> None:
+        plan = planned(house(difficulty=0.9, shut={"or/plain"}), ask(text="word " * 9000))
+        assert plan.models == ("or/large", "or/plain")
+        narrow = (MODELS[0], MODELS[1], msgspec.structs.replace(MODELS[2], context_window=8000))
+        other = replay(house(models=narrow), models=narrow)
+        again = other.take(stored(plan))
+        assert again is not None and not again.changed and again.reordered
+        assert again.plan == ("or/large",) and again.skipped == ()
+        (why,) = again.left_out.values()
+        assert why.startswith("context window of 8000 tokens is too small by ")
+        same = replay(house())
+        assert (found := same.take(stored(plan))) is not None and found.skipped == ("or/plain",)
+        told = described(other.summary)
+        assert told["left_out"] == [
+            {"model": "or/plain", "reason": "context window of 8000 tokens is too small", "calls": 1}
+        ]
+        assert (told["reordered"], told["changed"], told["unread"]) == (1, 0, 1)
+        assert described(same.summary)["skipped"] == {"or/plain": 1}
+
+    def test_records_of_before_are_passed_over(self) -> None:
+        run = replay(house())
+        record = stored(planned(house(), ask()), time=100.0)
+        assert run.take(record, 100.5) is None and run.summary.records == 0
+        assert run.take(record, 100.0) is not None and run.summary.records == 1
 
     def test_words_that_were_kept_are_classified_anew(self) -> None:
         seen: list[Features] = []
@@ -172,7 +202,8 @@ class TestAnotherConfiguration:
         run = replay(house(), classify=classify)
         again = run.take(stored(planned(house(), ask()), prompt="write code"))
         assert again is not None and (again.intent_before, again.intent_after) == ("code", "prose")
-        assert [features.ask for features in seen] == ["write code"] and run.summary.reclassified == 1
+        assert [features.ask for features in seen] == ["write code"]
+        assert (run.summary.reclassified, run.summary.unread) == (1, 0)
 
     def test_models_that_were_named_stay_while_they_are_there(self) -> None:
         plan = planned(house(), ask("large"))
@@ -193,7 +224,8 @@ class TestAnotherConfiguration:
 )
 def test_what_can_not_be_decided_again_is_counted(members: dict[str, Any], why: str) -> None:
     run = replay(house())
-    assert run.take(stored(planned(house(), ask()), **members)) is None
+    again = run.take(stored(planned(house(), ask()), **members))
+    assert again is not None and again.undecided == why and not again.changed
     assert run.summary.undecided == {why: 1} and run.summary.decided == 0
 
 
