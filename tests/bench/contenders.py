@@ -1,6 +1,6 @@
 """Who is measured: each is a process, with a config in a temporary directory, in front of the same stub.
 
-kuro     python -m proxy serve    keys, 12 models, classification, scoring, circuits, log file, call log, metrics
+kuro     python -m proxy serve    keys, 12 models, classification, scoring, circuits, logs, call log, metrics
 silent   the same                 without log lines and call log: what telemetry costs
 floor    tests/bench/floor.py     what a relay in Python costs when it does nothing else
 nginx    one worker, access log   when it is installed
