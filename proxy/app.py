@@ -11,13 +11,11 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 from random import random
 from typing import Any
 
-import msgspec
 from msgspec import to_builtins
 
 from proxy.dispatch.alarm import Alarms
@@ -32,19 +30,19 @@ from proxy.dispatch.simulated import SimulatedUpstream
 from proxy.dispatch.stats import Observed, Stats
 from proxy.dispatch.transport import open_upstream
 from proxy.gateway import Gateway, House
-from proxy.office import Asked, Verdict, shown
+from proxy.office import Asked, Verdict, compared, shown
 from proxy.operate import heed, obstacle
 from proxy.providers import CODECS
 from proxy.reload import Ask
+from proxy.routers import Live, build, explained, replayer
 from proxy.routing.adapt import Adapt, Shift, Signal
-from proxy.routing.classify import Classifier
-from proxy.routing.explain import decide
 from proxy.routing.features import prompt_tokens
 from proxy.routing.grounds import grounds
 from proxy.routing.policy import StreamRecovery
-from proxy.routing.replay import Replay, decided_again
+from proxy.routing.replay import decided_again
 from proxy.routing.router import Router, new_memory, renew_memory
 from proxy.routing.tokens import estimate
+from proxy.routing.weights import in_force
 from proxy.server.admission import Admission
 from proxy.server.asgi import Front, spelt
 from proxy.server.audit import Audit
@@ -57,6 +55,7 @@ from proxy.server.orders import Action, Command, Orders, Ruling
 from proxy.server.site import create_site
 from proxy.server.state import Services
 from proxy.settings import Settings
+from proxy.settings.public import registry
 from proxy.telemetry import logs
 from proxy.telemetry.baseline import Baseline
 from proxy.telemetry.board import Board
@@ -69,7 +68,6 @@ from proxy.telemetry.otlp import open_exports
 from proxy.telemetry.scrape import Scrape
 from proxy.telemetry.traces import open_traces
 from proxy.types import SIMULATED, Model, Provider
-from proxy.wire.chat import parse
 
 logger = logging.getLogger("kuro")
 
@@ -118,7 +116,7 @@ class Engine:
         self.scrape = Scrape(self.metrics, self.recorder.flush, board, self.exports)
         self._retired: list[Upstream] = []
         heed(self.breakers, Orders(), orders, self._ids(), time.time())
-        house = self._house(settings, _router(settings, self))
+        house = self._house(settings, build(settings, self._live()))
         self.gateway = Gateway(house, self.recorder.emit, self.alarms, self.clock, time.time)
 
     def _counted(self) -> dict[str, Callable[[], float]]:
@@ -195,7 +193,9 @@ class Engine:
         settings, report = verdict.settings, verdict.report
         if settings is not None:
             # What takes long is made in a thread; then nothing waits until all has been exchanged.
-            ways, router = await asyncio.to_thread(lambda: (self._ways(settings), _router(settings, self)))
+            ways, router = await asyncio.to_thread(
+                lambda: (self._ways(settings), build(settings, self._live()))
+            )
             self._move(settings, ways, router)
         elif report.result == "unchanged":
             self.breakers.retain(self.gateway.house.executor.models)
@@ -294,8 +294,13 @@ class Engine:
         return lane(model, provider, CODECS[dialect], self.upstreams[provider.name])
 
     def _services(self, keyring: Keyring, admin: Keyring, ask: Ask) -> Services:
-        async def reload(by: str) -> dict[str, Any]:
-            return shown((await ask(Asked(f"admin {by}"), Reach.ALL)).said)
+        async def reload(by: str, dry_run: bool) -> dict[str, Any]:
+            reach = Reach.PARENT if dry_run else Reach.ALL
+            return shown((await ask(Asked(f"admin {by}", dry_run), reach)).said, dry_run)
+
+        async def compare(by: str) -> dict[str, Any]:
+            answer = await ask(Asked(f"admin {by}", dry_run=True), Reach.PARENT)
+            return compared(answer.said, self.settings.epoch)
 
         async def order(command: Command) -> Ruling:
             ruling: Ruling = (await ask(command, Reach.ALL)).said
@@ -315,59 +320,34 @@ class Engine:
             orders=lambda: self.orders.current(time.time()),
             order=order,
             reload=reload,
+            registry=lambda: registry(self.settings),
+            compare=compare,
+            weights=self._weights,
             audit=Audit(self.clock),
             metrics=self.scrape.show,
             flush=self.recorder.flush,
             history=History(self.journal, lambda: self.settings.calls.file),
-            explain=lambda row: _explained(self.gateway.house.router.apart(), row),
+            explain=lambda row: explained(self.gateway.house.router.apart(), row),
             decided_again=lambda record: decided_again(replayer(self.settings), record),
             draining=lambda: self.admission.closed,
             started=self.started,
         )
 
+    def _weights(self) -> dict[str, Any]:
+        return in_force(self.gateway.house.router.ground, self.stats.view, self.adapt)
+
+    def _live(self) -> Live:
+        return Live(
+            memory=self.memory,
+            shut=self.breakers.shut,
+            view=self.stats.view,
+            moved=self.adapt.standing,
+            obstacle=lambda model: obstacle(self.breakers, self.orders, model),
+        )
+
     def _moved(self, model: str, old: object, new: object, reason: str) -> None:
         self.metrics.moved(model, str(new))
         _tell_transition(model, old, new, reason)
-
-
-def explainer(settings: Settings) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    """What `kuro explain` asks for each row: a chat body, or `{"prompt": ...}`. Raises ApiError."""
-    return partial(_explained, _router(settings, None).apart())
-
-
-def _explained(router: Router, row: Mapping[str, Any]) -> dict[str, Any]:
-    return decide(router, parse(msgspec.json.encode(_body(row))))
-
-
-def replayer(settings: Settings) -> Replay:
-    """What `kuro replay` gives its records to."""
-    router = _router(settings, None).apart()
-    return Replay(router, settings.models, settings.epoch, Classifier(settings.intents).classify, cost)
-
-
-def _body(row: Mapping[str, Any]) -> dict[str, Any]:
-    body = {"model": "auto", **row}
-    if "prompt" in body and "messages" not in body:
-        body["messages"] = [{"role": "user", "content": body.pop("prompt")}]
-    return body
-
-
-def _router(settings: Settings, engine: Engine | None) -> Router:
-    """The router; without an engine, one that takes every model for healthy and has seen nothing."""
-    lexicon = settings.intents
-    return Router(
-        settings.routing,
-        settings.models,
-        [(name, spec.description) for name, spec in lexicon.intents.items()],
-        Classifier(lexicon).classify,
-        engine.memory if engine else new_memory(settings.routing, time.monotonic),
-        engine.breakers.shut if engine else lambda _: frozenset(),
-        engine.stats.view if engine else lambda _: None,
-        {name: spec.needs for name, spec in lexicon.intents.items()},
-        engine.adapt.standing if engine else dict,
-        random,
-        (lambda model: obstacle(engine.breakers, engine.orders, model)) if engine else lambda _: "",
-    )
 
 
 def _upstream(provider: Provider) -> Upstream:

@@ -23,7 +23,7 @@ from proxy.server.auth import check_listen
 from proxy.server.orders import KEPT, Command, Orders, Ruling, obey
 from proxy.server.workers import Work
 from proxy.settings import Settings
-from proxy.settings.changes import Changes, changes, in_place
+from proxy.settings.changes import Changes, Difference, changes, differences, in_place
 from proxy.settings.orders import OrdersFile
 from proxy.types import SIMULATED
 
@@ -34,6 +34,8 @@ class Asked(Struct, frozen=True):
     """A reload is wanted: by `signal`, `watch`, or `admin` with the name of the key."""
 
     by: str
+    dry_run: bool = False
+    """Only what would come of it is wanted."""
 
 
 class Report(Struct, frozen=True):
@@ -55,6 +57,8 @@ class Verdict(Struct, frozen=True):
 
     report: Report
     settings: Settings | None = None
+    differences: tuple[Difference, ...] = ()
+    """What would change, of a dry run."""
 
 
 class Keeper:
@@ -77,12 +81,12 @@ class Keeper:
 
     def decide(self, asked: Asked) -> Verdict:
         """Reads and checks; the log says what came of it. Takes a tenth of a second."""
+        if asked.dry_run:
+            return self._consider(asked)
         old = self.settings
         self.seen = self.footprint()
         try:
-            read = self._source()
-            check_listen(self._host, read.access)
-            _check_ways(old, read)
+            read = self._read()
         except ConfigError as error:
             report = Report("refused", asked.by, old.epoch, problems=error.problems)
             _tell(logging.ERROR, f"the configuration stays as it was, asked by {asked.by}", report)
@@ -93,6 +97,25 @@ class Keeper:
         report = Report(result, asked.by, new.epoch, found, warnings=new.warnings)
         _tell(logging.INFO, f"configuration {result}, asked by {asked.by}", report)
         return Verdict(report, new if result == "changed" else None)
+
+    def _consider(self, asked: Asked) -> Verdict:
+        """The same, but that nothing is taken, and nothing said."""
+        old = self.settings
+        try:
+            read = self._read()
+        except ConfigError as error:
+            return Verdict(Report("refused", asked.by, old.epoch, problems=error.problems))
+        new = in_place(old, read)
+        result = "changed" if changes(old, new) else "unchanged"
+        report = Report(result, asked.by, new.epoch, changes(old, read), warnings=new.warnings)
+        return Verdict(report, differences=differences(old, read))
+
+    def _read(self) -> Settings:
+        """What stands in the files. Raises ConfigError."""
+        read = self._source()
+        check_listen(self._host, read.access)
+        _check_ways(self.settings, read)
+        return read
 
 
 class Office:
@@ -168,7 +191,22 @@ def _brief(report: Report) -> str:
     return f": {said}" if said else ""
 
 
-def shown(verdict: Verdict) -> dict[str, Any]:
+def compared(verdict: Verdict, epoch: str) -> dict[str, Any]:
+    """The files beside what is in force, `epoch`, for the admin API."""
+    report = verdict.report
+    return {
+        "object": "registry_diff",
+        "result": report.result,
+        "in_force": epoch,
+        "on_disk": None if report.problems else report.epoch,
+        "problems": report.problems,
+        "warnings": report.warnings,
+        "differences": verdict.differences,
+        "needs_restart": report.changes.needs_restart,
+    }
+
+
+def shown(verdict: Verdict, dry_run: bool = False) -> dict[str, Any]:
     """The answer to the admin API. Raises ApiError 422 with every problem."""
     report = verdict.report
     if report.result == "refused":
@@ -178,6 +216,7 @@ def shown(verdict: Verdict) -> dict[str, Any]:
     return {
         "object": "reload",
         "result": report.result,
+        "dry_run": dry_run,
         "epoch": report.epoch,
         "models": {"added": found.added, "removed": found.removed, "changed": found.changed},
         "other": found.other,

@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluate": {"types", "errors"},
     "commands": {"*"},
     "operate": {"dispatch", "server"},
+    "routers": {"wire", "routing", "dispatch", "settings"},
     "office": {"*"},
     "reload": {"*"},
     "app": {"*"},
@@ -58,13 +59,14 @@ ONLY_IN = {
     "proxy.settings": (
         "proxy.settings",
         "proxy.settings.*",
+        "proxy.routers",
         "proxy.office",
         "proxy.reload",
         "proxy.app",
         "proxy.launch",
         "proxy.commands.*",
     ),
-    "proxy.app": ("proxy.app", "proxy.launch", "proxy.commands.*"),
+    "proxy.app": ("proxy.app", "proxy.launch"),
 }
 """What is imported in few places, so that it can be exchanged there."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import ApiError
-from proxy.office import Asked, Keeper, shown
+from proxy.office import Asked, Keeper, compared, shown
 from proxy.reload import Watch
 from proxy.settings import PROXY, REGISTRY, Settings, load
 from proxy.settings.footprint import Footprint
@@ -113,3 +113,35 @@ def test_what_somebody_else_had_read_is_not_asked_for(world: World) -> None:
     watch.look()
     watch.look()
     assert asked == []
+
+
+DRY = Asked("admin eve", dry_run=True)
+
+
+def test_a_dry_run_says_what_would_change_and_changes_nothing(world: World) -> None:
+    before = world.keeper.settings
+    key = "keys: [{name: alice, key: sk-alice}]\n"
+    world.write(PROXY, f"limits: {{max_queue: 3}}\nlisten: {{port: 1}}\n{key}")
+    verdict = world.keeper.decide(DRY)
+    assert (verdict.settings, world.keeper.settings) == (None, before)
+    told = compared(verdict, before.epoch)
+    assert (told["result"], told["problems"], told["in_force"]) == ("changed", (), before.epoch)
+    assert told["needs_restart"] == ("proxy.yml: listen.port",)
+    assert {each.path: (each.old, each.new) for each in told["differences"]} == {
+        "proxy.yml: listen.port": (8080, 1),
+        "proxy.yml: keys.alice": (None, "(set)"),
+        "proxy.yml: limits.max_queue": (1024, 3),
+    }
+    assert shown(verdict, dry_run=True)["dry_run"]
+    # The watch hasn't seen it, and a reload finds the same.
+    assert world.keeper.decide(WATCH).report.changes == verdict.report.changes
+
+
+def test_a_dry_run_of_what_is_no_good_says_why(world: World) -> None:
+    world.write(PROXY, "limits: {max_qeue: 3}\n")
+    verdict = world.keeper.decide(DRY)
+    told = compared(verdict, "e")
+    assert (told["result"], told["on_disk"], told["differences"]) == ("refused", None, ())
+    assert "max_qeue" in told["problems"][0]
+    with pytest.raises(ApiError):
+        shown(verdict, dry_run=True)

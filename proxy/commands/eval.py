@@ -202,7 +202,7 @@ def _first(plan: list[str], ours: Mapping[str, str], otherwise: str) -> str:
 
 def _decisions(settings: Settings, model: str, bodies: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The router's decision on each request, without a call. Raises ConfigError with those it can't plan."""
-    from proxy.app import explainer
+    from proxy.routers import explainer
 
     decide = explainer(settings)
     problems = []

@@ -45,7 +45,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _explain_one(options: argparse.Namespace) -> int:
-    from proxy.app import explainer
+    from proxy.routers import explainer
 
     try:
         decision = explainer(load(options.config))({"model": options.model, "prompt": options.prompt})
@@ -69,7 +69,7 @@ def _marks() -> str:
 
 
 def _explain_file(options: argparse.Namespace) -> int:
-    from proxy.app import explainer
+    from proxy.routers import explainer
 
     decide = explainer(load(options.config))
     with ExitStack() as files:

@@ -42,7 +42,7 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from proxy.app import replayer
+    from proxy.routers import replayer
 
     settings = load(options.config)
     replay = replayer(settings)

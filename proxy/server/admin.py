@@ -1,11 +1,10 @@
-"""/admin/v1: how each model is doing, and a hand on it; the configuration in force. Has keys of its own.
+"""/admin/v1/models: how each model is doing, and a hand on it. The admin API has keys of its own.
 
 GET  /admin/v1/models               every ready model: in service or not, its circuit, what was observed of it
 GET  /admin/v1/models/ID            one of them
 POST /admin/v1/models/ID/circuit    {"action": "open" | "close" | "reset"}
 POST /admin/v1/models/ID/disable    {"until": ... | "for": ..., "reason": ...}, all may be left out
 POST /admin/v1/models/ID/enable
-POST /admin/v1/reload               reads the configuration anew; 422 with every problem when it is no good
 GET  /admin/v1/openapi.json         this, and all else below /admin/v1, as OpenAPI
 
 What is ordered reaches every worker before it is answered, and those that start later. Slashes of an id stand
@@ -117,16 +116,6 @@ async def enable_model(request: AnyRequest, model_id: ModelId) -> Ordered:
     return await _order(request, Action.ENABLE, model_id)
 
 
-@post("/reload", status_code=200)
-async def reload(request: AnyRequest) -> dict[str, Any]:
-    """Reads the configuration anew: all of it or, with 422 and every problem, none."""
-    scope: Any = request.scope
-    here = services(request)
-    said = dict(await here.reload(signer(scope)))
-    here.audit.done(scope, "reload", "configuration", said["result"], new=said["epoch"])
-    return said
-
-
 async def _order(
     request: AnyRequest, action: Action, name: str, until: float | None = None, reason: str = ""
 ) -> Ordered:
@@ -192,9 +181,10 @@ def _only_our_own_404(response: Response[Any]) -> Response[Any]:
 
 admin_router = Router(
     "/admin/v1",
-    route_handlers=[list_states, show_state, command_circuit, disable_model, enable_model, reload],
+    route_handlers=[list_states, show_state, command_circuit, disable_model, enable_model],
     guards=[needs_admin_key],
     opt={AUDITED: True},
+    tags=["models"],
 )
 
 

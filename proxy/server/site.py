@@ -19,6 +19,7 @@ from proxy.server.errors import EXCEPTION_HANDLERS
 from proxy.server.explain import explain_router
 from proxy.server.models import models_router
 from proxy.server.pages import page_routes
+from proxy.server.registry import registry_router
 from proxy.server.stamp import stamp
 from proxy.server.state import Services
 from proxy.server.status import status_router
@@ -66,6 +67,7 @@ def create_site(services: Services, chat: App) -> Litestar:
             status_router,
             models_router,
             admin_router,
+            registry_router,
             calls_router,
             explain_router,
             *page_routes,

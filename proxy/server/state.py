@@ -51,8 +51,15 @@ class Services(Struct):
     """What an operator has ordered so far."""
     order: Callable[[Command], Awaitable[Ruling]]
     """Has every process do it."""
-    reload: Callable[[str], Awaitable[Mapping[str, Any]]]
-    """Reads the configuration anew, for the admin of this name. Raises ApiError 422 when it is no good."""
+    reload: Callable[[str, bool], Awaitable[Mapping[str, Any]]]
+    """Reads the configuration anew, for the admin of this name; or, dry, only says what would come of it.
+    Raises ApiError 422 when it is no good."""
+    registry: Callable[[], Mapping[str, Any]]
+    """Providers and models in force. No secret is in it."""
+    compare: Callable[[str], Awaitable[Mapping[str, Any]]]
+    """The files beside what is in force, for the admin of this name."""
+    weights: Callable[[], Mapping[str, Any]]
+    """What decisions weigh, and where it comes from."""
     audit: Audit
     metrics: Callable[[], tuple[bytes, str]]
     """The exposition and its content type."""

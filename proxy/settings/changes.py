@@ -1,6 +1,7 @@
 """What a reload changes: two Settings -> which models and which other paths, what needs a restart.
 
-Paths only, never values: keys and headers are among them.
+changes       paths only, for the log
+differences   paths with both values, for an operator; of keys and headers only whether they are set
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from proxy.settings import INTENTS, PROXY, REGISTRY, ROUTING, Settings
+from proxy.settings.public import public
 
 Get = Callable[[Settings], Any]
 
@@ -80,13 +82,32 @@ def changes(old: Settings, new: Settings) -> Changes:
     """What is other in `new`."""
     before, after = ({model.id: model for model in each.models} for each in (old, new))
     both = [id for id in after if id in before]
-    other = tuple(f"{file}: {path}" for file, path in _other(old, new))
+    other = tuple(f"{file}: {path}" for file, path, _, _ in _other(old, new))
     return Changes(
         added=tuple(id for id in after if id not in before),
         removed=tuple(id for id in before if id not in after),
         changed={id: tuple(_fields(before[id], after[id])) for id in both if before[id] != after[id]},
         other=other,
         needs_restart=tuple(path for path in other if _is_fixed(path.removeprefix(f"{PROXY}: "))),
+    )
+
+
+class Difference(Struct, frozen=True):
+    """One path, and what stands there in each. None: nothing."""
+
+    path: str
+    """`file: path`."""
+    old: Any
+    new: Any
+
+
+def differences(old: Settings, new: Settings) -> tuple[Difference, ...]:
+    """All of them, secrets hidden."""
+    before, after = ({model.id: model for model in each.models} for each in (old, new))
+    models = ((REGISTRY, f"models.{path}", was, now) for path, was, now in _compare(before, after))
+    return tuple(
+        Difference(f"{file}: {path}", public(path, was), public(path, now))
+        for file, path, was, now in (*models, *_other(old, new))
     )
 
 
@@ -100,17 +121,27 @@ def in_place(old: Settings, new: Settings) -> Settings:
     return replace(new, **fixed, log=log, calls=calls, trace=trace, metric=metric)
 
 
-def _other(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
-    for name in dict.fromkeys((*old.providers, *new.providers)):
-        path = f"providers.{name}"
-        if name in old.providers and name in new.providers:
-            for field in _fields(old.providers[name], new.providers[name]):
-                yield REGISTRY, f"{path}.{field}"
-        else:
-            yield REGISTRY, path
+Found = tuple[str, str, Any, Any]
+"""File, path, and what stands there in each."""
+
+
+def _other(old: Settings, new: Settings) -> Iterator[Found]:
+    for path, was, now in _compare(old.providers, new.providers):
+        yield REGISTRY, f"providers.{path}", was, now
     for file, path, get in SECTIONS:
-        for field in _fields(get(old), get(new)):
-            yield file, f"{path}.{field}" if path else field
+        before, after = _mapping(get(old)), _mapping(get(new))
+        for field in _fields(before, after):
+            yield file, f"{path}.{field}" if path else field, before.get(field), after.get(field)
+
+
+def _compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Entries that came or went as a whole, of others the fields that differ."""
+    for name in dict.fromkeys((*old, *new)):
+        if name in old and name in new:
+            for field in _fields(old[name], new[name]):
+                yield f"{name}.{field}", getattr(old[name], field), getattr(new[name], field)
+        else:
+            yield name, old.get(name), new.get(name)
 
 
 def _fields(old: Any, new: Any) -> Iterator[str]:

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from proxy.__main__ import main
-from proxy.app import replayer
 from proxy.record import CallRecord
+from proxy.routers import replayer
 from proxy.routing.grounds import grounds
 from proxy.settings import load
 from proxy.telemetry.archive import Archive, row

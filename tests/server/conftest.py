@@ -102,6 +102,9 @@ class World:
             orders=lambda: self.orders,
             order=self.order,
             reload=self.reload,
+            registry=lambda: {"object": "registry"},
+            compare=self.compare,
+            weights=lambda: {"object": "weights"},
             audit=Audit(lambda: self.now),
             metrics=lambda: (b"llm_requests_total 1.0\n", "text/plain; version=1.0.0; charset=utf-8"),
             flush=lambda: self.commands.append(("flush", "")),
@@ -128,9 +131,13 @@ class World:
         self.orders = ruling.orders
         return replace(ruling, kept=self.kept if command.action in KEPT else None)
 
-    async def reload(self, by: str) -> dict[str, Any]:
+    async def compare(self, by: str) -> dict[str, Any]:
         """Stands for the keeper."""
-        self.commands.append(("reload", by))
+        return {"object": "registry_diff", "by": by}
+
+    async def reload(self, by: str, dry_run: bool) -> dict[str, Any]:
+        """Likewise."""
+        self.commands.append(("dry run" if dry_run else "reload", by))
         if self.problem:
             raise ApiError(422, self.problem, code="invalid_config")
         return {"object": "reload", "result": "changed", "epoch": "e2"}

@@ -236,3 +236,18 @@ def test_a_reload_of_what_is_no_good_is_refused_with_the_reasons(client: Client,
     answer = client.post("/admin/v1/reload", headers=ADMIN)
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_config")
     assert answer.json()["error"]["message"] == world.problem
+
+
+@pytest.mark.parametrize("said", ["true", "1", "TRUE"])
+def test_a_dry_run_is_told_from_a_reload(client: Client, world: World, said: str) -> None:
+    assert client.post(f"/admin/v1/reload?dry_run={said}", headers=ADMIN).status_code == 200
+    assert world.commands == [("dry run", "admin")]
+
+
+@pytest.mark.parametrize(
+    ("query", "param"), [("dryrun=true", "dryrun"), ("dry_run=yes", "dry_run"), ("dry_run=", "dry_run")]
+)
+def test_a_slip_of_the_pen_reloads_nothing(client: Client, world: World, query: str, param: str) -> None:
+    answer = client.post(f"/admin/v1/reload?{query}", headers=ADMIN)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+    assert world.commands == []

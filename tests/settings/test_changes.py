@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from proxy.settings import PROXY, REGISTRY, ROUTING, Settings, load
-from proxy.settings.changes import Changes, changes, in_place
+from proxy.settings.changes import Changes, changes, differences, in_place
 from proxy.settings.footprint import Footprint
+from proxy.settings.public import SET, registry
 from tests.settings.broken import MINIMAL
 
 
@@ -96,3 +97,55 @@ def test_a_footprint_changes_with_the_content_and_only_with_it(tmp_path: Path, o
     assert changed != before
     (place / PROXY).unlink()
     assert footprint() not in (before, changed)
+
+
+SECRETIVE = """
+providers:
+  stub:
+    {dialect: openai, base_url: "http://127.0.0.1:9/v1", api_key: sk-upstream, headers: {X-Title: hush}}
+models: [{id: one, provider: stub, upstream_model: one, price: {input: 1, output: 2}}]
+"""
+
+
+def test_differences_show_both_values_and_no_secret(tmp_path: Path) -> None:
+    headers = "telemetry: {trace: {headers: {authorization: hush}}}\nadmin_key: sk-old\n"
+    old = written(tmp_path / "old", registry=SECRETIVE, proxy=headers)
+    changed = (
+        SECRETIVE.replace("sk-upstream", "sk-other").replace("hush", "hist").replace("input: 1", "input: 3")
+    )
+    new = written(
+        tmp_path / "new",
+        registry=changed.replace("}}]", "}}, {id: two, provider: stub, upstream_model: two}]"),
+        proxy=headers.replace("hush", "hist").replace("sk-old", "sk-new") + "retries: {max_models: 5}\n",
+        routing="cache: {ttl: 5}\n",
+    )
+    seen = {each.path: (each.old, each.new) for each in differences(old, new)}
+    assert seen["model_registry.yml: models.one.price"] == (
+        {"input": 1.0, "output": 2.0, "cached_input": None},
+        {"input": 3.0, "output": 2.0, "cached_input": None},
+    )
+    assert seen["model_registry.yml: models.two"][0] is None
+    assert seen["model_registry.yml: models.two"][1]["upstream_model"] == "two"
+    assert seen["model_registry.yml: providers.stub.api_key"] == (SET, SET)
+    assert seen["model_registry.yml: providers.stub.headers"] == ({"X-Title": SET}, {"X-Title": SET})
+    assert seen["proxy.yml: admin_key"] == (SET, SET)
+    assert seen["proxy.yml: retries.max_models"] == (3, 5)
+    assert seen["proxy.yml: telemetry.trace.headers"] == ({"authorization": SET}, {"authorization": SET})
+    assert seen["routing.yml: cache"][1]["ttl"] == 5.0
+    assert not any(secret in str(seen) for secret in ("sk-", "hush", "hist"))
+
+
+def test_a_provider_that_comes_is_shown_without_its_key(tmp_path: Path, old: Settings) -> None:
+    new = written(tmp_path / "new", registry=SECRETIVE.replace("stub", "other"))
+    seen = {each.path: each.new for each in differences(old, new)}
+    provider = seen["model_registry.yml: providers.other"]
+    assert (provider["api_key"], provider["headers"]) == (SET, {"X-Title": SET})
+    assert registry(new)["providers"]["other"] == provider
+    assert "sk-" not in str(seen) and "sk-" not in str(registry(new))
+
+
+def test_the_registry_names_who_is_left_out_and_why(tmp_path: Path) -> None:
+    text = SECRETIVE.replace("sk-upstream", "${NO_SUCH_KEY}")
+    shown = registry(written(tmp_path / "config", registry=text))
+    assert shown["left_out"] == [{"id": "one", "reason": "set NO_SUCH_KEY"}]
+    assert shown["models"] == []

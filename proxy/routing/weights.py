@@ -1,0 +1,65 @@
+"""What decisions weigh now, for a reader: profiles, each model's terms, and where they come from.
+
+prior      the registry's
+observed   after what was seen lately: the more was seen, the less is left of the prior
+value      after what lasting evidence has moved: this is what is scored
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxy.routing import scoring
+from proxy.routing.adapt import Adapt
+from proxy.routing.climb import Ground
+from proxy.routing.policy import PROFILES
+from proxy.routing.scoring import Candidate, Stand, View
+
+DIGITS = 4
+
+
+def in_force(ground: Ground, view: View, adapt: Adapt) -> dict[str, Any]:
+    """Of one process: what it has observed is its own."""
+    candidates = ground.pools.all
+    prior = scoring.standing(candidates, lambda _: None)
+    observed = scoring.standing(candidates, view)
+    value = scoring.standing(candidates, view, adapt.standing())
+    profiles, built_in = ground.policy.profiles, ground.policy.profiles == PROFILES
+    return {
+        "object": "weights",
+        "profiles": {
+            name: {term: getattr(weights, term) for term in scoring.TERMS}
+            for name, weights in profiles.items()
+        },
+        "profiles_from": "built in" if built_in else "routing.yml: profiles",
+        "adapt": {"enabled": ground.policy.adapt.enabled, "frozen": adapt.frozen},
+        "models": {
+            each.id: _terms(each, prior[each.id], observed[each.id], value[each.id]) for each in candidates
+        },
+    }
+
+
+def _terms(candidate: Candidate, prior: Stand, observed: Stand, value: Stand) -> dict[str, Any]:
+    known = candidate.model.price is not None
+    return {
+        **{
+            term: _term(getattr(prior, term), getattr(observed, term), getattr(value, term))
+            for term in Stand._fields
+        },
+        "capability": {"value": candidate.fitness, "elsewhere": candidate.unsaid, "from": "registry"},
+        "cost": {
+            "input": candidate.price_in,
+            "output": candidate.price_out,
+            "from": "registry" if known else "the median of the known prices",
+        },
+    }
+
+
+def _term(prior: float, observed: float, value: float) -> dict[str, Any]:
+    sources = ("registry", "observations" if observed != prior else "", "adapt" if value != observed else "")
+    return {
+        "value": round(value, DIGITS),
+        "prior": round(prior, DIGITS),
+        "observed": round(observed, DIGITS),
+        "from": ", ".join(filter(None, sources)),
+    }

@@ -1,0 +1,62 @@
+"""What decisions weigh, with the share of each source."""
+
+from __future__ import annotations
+
+from proxy.dispatch.stats import Observed
+from proxy.routing.adapt import Adapt, Signal
+from proxy.routing.climb import Ground
+from proxy.routing.policy import AdaptPolicy, RoutingPolicy, Weights
+from proxy.routing.router import Router, new_memory
+from proxy.routing.weights import in_force
+from proxy.types import Classification, Model, Price, Priors
+
+MODELS = (
+    Model("seen", "p", "s", {"code": 0.9}, weights=Priors(0.8, 0.9), price=Price(1.0, 2.0)),
+    Model("unseen", "p", "u", weights=Priors(0.4, 0.6)),
+)
+POLICY = RoutingPolicy(adapt=AdaptPolicy(enabled=True))
+
+
+def ground(policy: RoutingPolicy = POLICY) -> Ground:
+    memory = new_memory(policy, lambda: 0.0)
+    seen = Classification((("code", 1.0),))
+    return Router(policy, MODELS, (), lambda _: seen, memory, lambda _: frozenset(), lambda _: None).ground
+
+
+def adapt() -> Adapt:
+    return Adapt(POLICY.adapt, lambda: 0.0, lambda *_: None)
+
+
+def view(model: str) -> Observed | None:
+    return Observed(success=0.5, ttft=3.0, evidence=10.0) if model == "seen" else None
+
+
+def test_a_term_tells_its_prior_what_was_seen_and_what_is_scored() -> None:
+    told = in_force(ground(), view, adapt())["models"]
+    assert told["seen"]["latency"] == {
+        "value": 0.7, "prior": 0.9, "observed": 0.7, "from": "registry, observations",
+    }  # fmt: skip
+    assert told["seen"]["success"]["value"] == 0.75
+    assert told["unseen"]["latency"] == {"value": 0.6, "prior": 0.6, "observed": 0.6, "from": "registry"}
+
+
+def test_what_lasting_evidence_has_moved_is_told_apart() -> None:
+    moving = adapt()
+    for _ in range(200):
+        moving.observe("unseen", Signal.SUCCESS, 0.0)
+    term = in_force(ground(), view, moving)["models"]["unseen"]["success"]
+    assert term["value"] < term["observed"] == 1.0
+    assert term["from"] == "registry, adapt"
+
+
+def test_an_unknown_price_says_where_its_guess_comes_from() -> None:
+    told = in_force(ground(), view, adapt())["models"]
+    assert told["seen"]["cost"] == {"input": 1.0, "output": 2.0, "from": "registry"}
+    assert told["unseen"]["cost"]["from"] == "the median of the known prices"
+
+
+def test_profiles_say_whether_somebody_set_them() -> None:
+    assert in_force(ground(), view, adapt())["profiles_from"] == "built in"
+    own = RoutingPolicy(profiles={"balanced": Weights(quality=2.0)})
+    told = in_force(ground(own), view, adapt())
+    assert (told["profiles_from"], told["profiles"]["balanced"]["quality"]) == ("routing.yml: profiles", 2.0)
