@@ -38,7 +38,6 @@ of it:
   --outcomes  {"prompt": "...", "q": {"MODEL": 0.0, ...}, "cost": {"MODEL": 0.00012, ...}}
               q is the graded answer, 0..1; cost is USD for the call. Every row has the same models, two or
               more.
-
   --calls     a call log's database, as telemetry.calls keeps it: calls with feedback, a known cost and an
               intent, the latest 50,000. Nobody knows what another model would have made of a call: they are
               compared among calls of one intent and about the same difficulty.

@@ -25,7 +25,6 @@ USUAL = {
     "code": "code_generation",
     "coding": "code_generation",
     "reasoning": "complex_reasoning",
-    "math": "math",
     "summarization": "long_context_summary",
     "summary": "long_context_summary",
     "qa": "factual_qa",

@@ -112,3 +112,11 @@ def test_a_bar_is_drawn_ten_times_a_second_at_most_and_taken_away() -> None:
     assert 9 <= screen.getvalue().count("rows") <= 10
     bar.clear()
     assert screen.getvalue().endswith("\r\x1b[K")
+
+
+def test_a_bar_says_what_it_counts() -> None:
+    screen, clock = io.StringIO(), Clock()
+    bar = Bar(screen, 4, clock, "resamples")
+    clock.now += 2.0
+    bar(Tally(rows=2, bytes=2))
+    assert "2 resamples, 1/s" in screen.getvalue()

@@ -119,6 +119,21 @@ def test_the_picture_is_well_formed_and_shows_every_curve_and_point_within_its_f
         assert plot.TOP <= float(dot.attrib["cy"]) <= plot.HEIGHT - plot.BOTTOM
 
 
+def test_every_curve_is_drawn_from_the_weak_model_to_the_strong_one() -> None:
+    told = card(HARD)
+    drawn = ElementTree.fromstring(plot.svg(told))
+    dots = {(dot.attrib["cx"], dot.attrib["cy"]) for dot in drawn.iter("{http://www.w3.org/2000/svg}circle")}
+    lines = [
+        line for line in drawn.iter("{http://www.w3.org/2000/svg}polyline") if "curve" in line.attrib["class"]
+    ]
+    long = [
+        line.attrib["points"].split() for line in lines if float(line.attrib["points"].split(",")[0]) < 500
+    ]
+    assert len(long) == len(told.traced)
+    for points in long:
+        assert {tuple(points[0].split(",")), tuple(points[-1].split(","))} <= dots
+
+
 @pytest.mark.parametrize(
     ("low", "high", "found"),
     [
