@@ -194,6 +194,18 @@ def test_models_and_their_circuits(page: Page) -> None:
     page.says('[data-model="one"]', "● closed")
 
 
+def test_a_model_is_taken_out_of_service_and_put_back(page: Page) -> None:
+    page.enter()
+    page.the("#tab-models").click()
+    page.button("Disable for 1 h", '[data-model="one"]').click()
+    told = page.says('[data-model="one"]', "disabled until")
+    assert "by hand, on the page" in told
+    assert page.proxy.chat(hello("one"))[0] == 503
+    page.button("Enable", '[data-model="one"]').click()
+    page.button("Disable for 1 h", '[data-model="one"]')
+    assert page.proxy.chat(hello("one"))[0] == 200
+
+
 def test_spend(page: Page) -> None:
     page.enter()
     page.the("#tab-spend").click()
