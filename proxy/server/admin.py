@@ -17,14 +17,10 @@ import time
 from enum import StrEnum
 from typing import Annotated, Any
 
-from litestar import Request, Response, Router, get, post
-from litestar.exceptions import NotFoundException
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
+from litestar import Request, Router, get, post
 from litestar.params import Body, PathParameter
 from msgspec import Struct, field, to_builtins
 
-from proxy import __version__
 from proxy.errors import ApiError
 from proxy.server.audit import AUDITED, signer
 from proxy.server.errors import not_json
@@ -172,13 +168,6 @@ def _invalid(param: str, message: str) -> ApiError:
     return ApiError(400, message, code="invalid_value", param=param)
 
 
-def _only_our_own_404(response: Response[Any]) -> Response[Any]:
-    """litestar answers unknown pages beside the schema with HTML of its own."""
-    if response.status_code == 404:
-        raise NotFoundException
-    return response
-
-
 admin_router = Router(
     "/admin/v1",
     route_handlers=[list_states, show_state, command_circuit, disable_model, enable_model],
@@ -186,20 +175,3 @@ admin_router = Router(
     opt={AUDITED: True},
     tags=["models"],
 )
-
-
-def admin_schema() -> OpenAPIConfig:
-    """OpenAPI of the admin routes, behind the same key, as JSON: viewers load scripts from elsewhere."""
-    return OpenAPIConfig(
-        title="Kuro proxy, admin API",
-        version=__version__,
-        use_handler_docstrings=True,
-        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
-        openapi_router=Router(
-            "/admin/v1",
-            route_handlers=[],
-            guards=[needs_admin_key],
-            after_request=_only_our_own_404,
-            include_in_schema=False,
-        ),
-    )

@@ -12,10 +12,14 @@ from proxy.server.errors import not_json
 from proxy.server.guards import needs_admin_key
 from proxy.server.state import services
 
+_MAX_BODY = 4 * 1024 * 1024
+"""Bytes: a chat body with its tools and what was said so far."""
+
 
 @post(
     "/explain",
     status_code=200,
+    request_max_body_size=_MAX_BODY,
     sync_to_thread=False,
     exception_handlers={RecursionError: not_json, UnicodeDecodeError: not_json},
 )

@@ -11,7 +11,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import Message, Receive, Scope, Send
 
 from proxy.errors import ApiError
-from proxy.server.admin import SLASH, admin_router, admin_schema
+from proxy.server.admin import SLASH, admin_router
 from proxy.server.audit import AUDITED
 from proxy.server.calls import calls_router
 from proxy.server.chat import PATH as CHAT
@@ -20,6 +20,7 @@ from proxy.server.explain import explain_router
 from proxy.server.models import models_router
 from proxy.server.pages import page_routes
 from proxy.server.registry import registry_router
+from proxy.server.schema import admin_schema
 from proxy.server.stamp import stamp
 from proxy.server.state import Services
 from proxy.server.status import status_router
