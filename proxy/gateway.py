@@ -111,7 +111,8 @@ class Gateway:
         except BaseException:
             call.close("error", 500, "internal_error")
             raise
-        house.router.served(plan, session, answer.part.lane.model.id)
+        part = answer.part
+        house.router.served(plan, session, part.lane.model.id, hedged=part.attempt.hedge)
         return answer
 
     async def _judge(self, house: House, call: Call, question: judge.Question) -> judge.Verdict | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType, field
 
-from proxy.types import FailureKind, RoutePlan, Usage
+from proxy.types import FailureKind, Incumbent, RoutePlan, Usage
 
 
 class Attempt(Struct):
@@ -60,7 +60,10 @@ class Grounds(Struct, frozen=True, omit_defaults=True):
     evidence: tuple[str, ...] = ()
     """What spoke for the intents."""
     headers: dict[str, str] = {}
-    incumbent: str | None = None
+    incumbent: Incumbent | None = None
+    repeats: bool = False
+    failed_tools: int = 0
+    struggle: float = 0.0
     shut: tuple[str, ...] = ()
     standing: Mapping[str, tuple[float, float, float]] = {}
     """Model -> latency, success, quality, as in a `RoutePlan`."""

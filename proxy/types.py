@@ -150,6 +150,10 @@ class Features(Struct, frozen=True):
     """The last message is a tool's result: the model is at work and mustn't be exchanged."""
     background: str | None = None
     """The chore of a chat UI or agent that this is (`title`, `tags`, `follow_up`, ...), else None."""
+    repeats: bool = False
+    """The ask says what the turn before it said."""
+    failed_tools: int = 0
+    """In a tool loop: how many of its latest rounds brought nothing but errors."""
 
 
 class Classification(Struct, frozen=True):
@@ -160,6 +164,8 @@ class Classification(Struct, frozen=True):
     """0..1: how likely a small model fails where a strong one succeeds."""
     evidence: tuple[str, ...] = ()
     """What spoke, for the trace: `intent:pattern-name`."""
+    struggle: float = 0.0
+    """Log-odds that the ask is a complaint about the answer before it. It says nothing of a first turn."""
 
     @property
     def top(self) -> str:
@@ -187,6 +193,20 @@ class Rung(Struct, frozen=True):
     took_us: float = 0.0
 
 
+class Incumbent(Struct, frozen=True, omit_defaults=True):
+    """The model that a conversation is with, and what its last turn left behind."""
+
+    model: str
+    floor: str
+    """The model that the task was last meant for: while it can serve, no lesser one does."""
+    task: str
+    """The intent that led at the last turn."""
+    cached: int = 0
+    """Tokens of the prompt that the model's provider may still have in its cache."""
+    again: bool = False
+    """The same messages came before: the answer that they got was not wanted."""
+
+
 class Choice(Struct, frozen=True):
     """What a step of the ladder answered."""
 
@@ -212,7 +232,9 @@ class RoutePlan(Struct, frozen=True):
     profile: str = "balanced"
     ranking: dict[str, float] = {}
     """Model -> total, best first; empty when nothing was scored."""
-    incumbent: str | None = None
+    asked: int = 0
+    """Knows the same messages again, within the conversation; 0: it doesn't."""
+    incumbent: Incumbent | None = None
     """The model that the conversation was with."""
     shut: frozenset[str] = frozenset()
     """Models whose circuit would not have admitted a call."""

@@ -35,30 +35,49 @@ _REQUEST_MARKS = ("## my request for codex:", "### user request:", "## user's qu
 
 _OPENING = re.compile(rf"<({_INJECTED})(?:\s[^<>]{{0,200}})?>")
 
+_RESUMED = "This session is being continued from a previous conversation"
+"""How a coding agent begins anew after a compaction; the summary follows on the next lines."""
+
 _CHORES = (
     (
         "title",
         ("generate a concise, 3-5 word title", "word title with an emoji", "you are a title generator"),
     ),
-    ("title", ("title for the conversation", "title for this conversation", "5-word-or-less title")),
-    ("title", ("write a 5-10 word title", "extract a 2-3 word title", "generate a short title")),
-    ("title", ("indicates a new conversation topic", "name this conversation")),
-    ("tags", ("broad tags categorizing", "tags for this conversation", "tags categorizing the")),
+    ("title", ("title summarizing the chat history", "5-word-or-less title", "write a 5-10 word title")),
+    ("title", ("extract a 2-3 word title", "indicates a new conversation topic", "crafting pithy titles")),
+    ("title", ("crafting ultra-compact titles", "summarize this coding conversation in under")),
+    ("tags", ("broad tags categorizing", "tags categorizing the")),
     ("follow_up", ("relevant follow-up questions or prompts", "suggest 3-5 relevant follow-up")),
     ("follow_up", ("suggest what the user might", "[suggestion mode")),
     ("autocompletion", ("you are an autocompletion system",)),
-    ("search_query", ("necessity of generating search queries", "rephrase the follow up question")),
+    ("search_query", ("necessity of generating search queries", "determine whether a search is necessary")),
+    ("search_query", ("rephrase the follow up question",)),
     ("emoji", ("likely facial expression through a fitting emoji",)),
     ("image_prompt", ("detailed prompt for an image generation task", "prompt for am image generation")),
     ("compaction", ("detailed summary of the conversation so far", "context checkpoint compaction")),
-    ("compaction", ("tasked with summarizing conversations", "summarize this coding conversation")),
-    (
-        "compaction",
-        ("compact the conversation", "condense the conversation", "summarize the conversation so far"),
-    ),
-    ("compaction", ("summarize what was done in this conversation", "summarize the conversation history")),
+    ("compaction", ("tasked with summarizing conversations", "detailed summary of the entire conversation")),
+    ("compaction", ("summarize this partial conversation", "summarizes internal chat history")),
+    ("commit_message", ("one-line git commit messages", "come with the best git commit message")),
+    ("branch_name", ("crafting pithy branch names",)),
+    ("command_check", ("process bash commands that an ai", "file paths that this command reads or modifies")),
+    ("progress", ("encouraging progress messages", "background task tracker for managing todo lists")),
+    ("sorting", ("expert classifier for ai coding assistant prompts",)),
 )
 """Requests that a program makes on its own behalf, by phrases of the first lines that give them away."""
+
+_SAID_BY_PEOPLE = (
+    ("title", ("title for the conversation", "title for this conversation", "generate a short title")),
+    ("title", ("name this conversation",)),
+    ("tags", ("tags for this conversation",)),
+    ("compaction", ("summarize this coding conversation", "summarize the conversation so far")),
+    ("compaction", ("compact the conversation", "condense the conversation")),
+    ("compaction", ("summarize what was done in this conversation", "summarize the conversation history")),
+    ("compaction", ("detailed summary of this conversation",)),
+)
+"""Phrases that a person may use as well, who wants an answer from the conversation's own model. Programs use
+more words."""
+_FEW_WORDS = 120
+"""Characters up to which a turn with such a phrase is a person's."""
 
 _CHORE_HEAD = 600
 _RAG_TEMPLATE = "### Task:\nRespond to the user query"
@@ -79,6 +98,8 @@ def clean(text: str, limit: int = ASK_LIMIT) -> str:
     text = bounded(text, 2 * _VIEW)
     if text.startswith(_RAG_TEMPLATE) and (query := text.rpartition("</context>")[2].strip()):
         text = query
+    if text.startswith(_RESUMED):
+        text = text.partition("\n")[2]
     if "<" in text:
         text = _unwrapped(text) or _without_blocks(text)
     if "#" in text:
@@ -97,9 +118,15 @@ def bounded(text: str, limit: int) -> str:
 
 def chore(user: str, system: str) -> str | None:
     """The background chore that the last user turn or the system prompt asks for, if it is one."""
-    heads = f"{user[:_CHORE_HEAD]}\n{system[:_CHORE_HEAD]}"
-    found = _CHORE_SET.Match(heads.encode("utf-8", "replace"))
+    found = _chores(f"{user[:_CHORE_HEAD]}\n{system[:_CHORE_HEAD]}")
+    if found and min(found) >= _FIRST_SAID and len(user) <= _FEW_WORDS:
+        found = _chores(system[:_CHORE_HEAD])
     return _CHORE_OF[min(found)] if found else None
+
+
+def _chores(text: str) -> list[int] | None:
+    matched: list[int] | None = _CHORE_SET.Match(text.encode("utf-8", "replace"))
+    return matched
 
 
 def _text_of_part(part: Any) -> str:
@@ -145,7 +172,7 @@ def _chore_set() -> tuple[re2.Set, tuple[str, ...]]:
     options.case_sensitive = False
     phrases = re2.Set.SearchSet(options)
     owners = []
-    for name, members in _CHORES:
+    for name, members in (*_CHORES, *_SAID_BY_PEOPLE):
         for phrase in members:
             phrases.Add(re2.escape(phrase))
             owners.append(name)
@@ -154,3 +181,5 @@ def _chore_set() -> tuple[re2.Set, tuple[str, ...]]:
 
 
 _CHORE_SET, _CHORE_OF = _chore_set()
+_FIRST_SAID = sum(len(members) for _, members in _CHORES)
+"""Where the phrases of people begin in the set."""

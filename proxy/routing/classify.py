@@ -24,11 +24,11 @@ from proxy.errors import ConfigError
 from proxy.routing import difficulty, semantic
 from proxy.routing.difficulty import Lesson
 from proxy.routing.features import code_share
-from proxy.routing.lexicon import Fact, Hardness, IntentSpec, Lexicon, Pattern
+from proxy.routing.lexicon import Fact, IntentSpec, Leaning, Lexicon, Pattern
 from proxy.routing.reader import Clue, Reader
 from proxy.types import Classification, Features, Need
 
-__all__ = ["FACTS", "Classifier", "Fact", "Hardness", "IntentSpec", "Lexicon", "Pattern"]
+__all__ = ["FACTS", "Classifier", "Fact", "IntentSpec", "Leaning", "Lexicon", "Pattern"]
 
 FLOOR = 0.04
 """Confidence below which an intent is not mentioned."""
@@ -61,7 +61,8 @@ MEANT = 0.6
 too little to overrule two strong ones."""
 
 _SHARE = itemgetter(0)
-_FOLLOW_UP, _HARDNESS = "follow_up", "difficulty"
+_FOLLOW_UP, _STRUGGLE, _HARDNESS = "follow_up", "struggle", "difficulty"
+_OF_CONVERSATIONS = frozenset({_FOLLOW_UP, _STRUGGLE})
 
 
 def _numbers(features: Features) -> float:
@@ -77,6 +78,7 @@ FACTS: dict[str, Callable[[Features], float]] = {
     "code_share": lambda features: code_share(features.ask),
     "prompt_tokens": lambda features: float(features.prompt_tokens),
     "turns": lambda features: float(features.turns),
+    "repeats": lambda features: float(features.repeats),
     "numbers": _numbers,
     "question": lambda features: float(features.ask[-3:].rstrip(" \"')»”」").endswith(("?", "？", "؟"))),
     "tools": lambda features: float(Need.TOOLS in features.needs),
@@ -96,10 +98,12 @@ class _Told(Struct, frozen=True):
 
 
 class _Weighed(Struct, frozen=True):
-    """An ask's own evidence: log-odds by intent and of its difficulty, and what it is if it stands alone."""
+    """An ask's own evidence: log-odds by intent, of its difficulty and of its being a complaint, and what it
+    is if it stands alone."""
 
     sums: dict[str, float]
     marks: float
+    struggle: float
     follows: bool
     """It says itself that it goes on."""
     labels: tuple[str, ...]
@@ -143,7 +147,9 @@ class Classifier:
             spoke = (*told.labels, f"semantic:{max(meant, key=meant.__getitem__)}")
             told = self._judged(mixed, weighed.marks, spoke)
         hard = difficulty.share(told.odds + self._lesson.odds(features.ask))
-        return Classification(told.intents, hard, told.labels)
+        # A first turn complains of no answer of ours.
+        struggle = weighed.struggle if features.turns > 1 else 0.0
+        return Classification(told.intents, hard, told.labels, struggle)
 
     def _weigh(self, clues: tuple[Clue, ...], places: tuple[float, ...], *stretches: int) -> _Weighed:
         """What these clues at these places say, together with the facts at theirs."""
@@ -151,13 +157,13 @@ class Classifier:
         for (_, _, held), stretch in zip(self._facts, stretches, strict=True):
             for owner, weight in held[stretch]:
                 evidence.setdefault(owner, []).append(weight)
-        marks = combine(evidence.pop(_HARDNESS, ()))
+        marks, struggle = combine(evidence.pop(_HARDNESS, ())), combine(evidence.pop(_STRUGGLE, ()))
         follows = evidence.pop(_FOLLOW_UP, None) is not None
         sums = {name: combine(weights) for name, weights in evidence.items()}
         labels = tuple([clue.label for clue in clues])
-        # A clue that the ask goes on says something only where there is something to go on with.
-        spoke = tuple([clue.label for clue in clues if clue.owner != _FOLLOW_UP]) if follows else labels
-        return _Weighed(sums, marks, follows, labels, self._judged(sums, marks, spoke))
+        # That the ask goes on or complains says something only where there is something to go on with.
+        spoke = tuple([clue.label for clue in clues if clue.owner not in _OF_CONVERSATIONS])
+        return _Weighed(sums, marks, struggle, follows, labels, self._judged(sums, marks, spoke))
 
     def _judged(self, sums: Mapping[str, float], marks: float, labels: tuple[str, ...]) -> _Told:
         told, specs = sums.get, self._specs
@@ -246,7 +252,8 @@ def _by_fact(
     (owner, weight) of all whose condition holds there."""
     grouped: dict[str, list[tuple[str, Fact]]] = {}
     owners = [(name, spec.facts) for name, spec in lexicon.intents.items()]
-    for owner, facts in (*owners, (_HARDNESS, lexicon.difficulty.facts)):
+    others = ((_STRUGGLE, lexicon.struggle.facts), (_HARDNESS, lexicon.difficulty.facts))
+    for owner, facts in (*owners, *others):
         for fact in facts:
             grouped.setdefault(fact.fact, []).append((owner, fact))
     found = []
@@ -265,6 +272,7 @@ def _patterns(lexicon: Lexicon) -> Iterator[tuple[str, str, Pattern]]:
     """(owner, path, pattern) of everything in the lexicon."""
     listed = [(name, f"intents.{name}.patterns", spec.patterns) for name, spec in lexicon.intents.items()]
     listed.append((_FOLLOW_UP, _FOLLOW_UP, lexicon.follow_up))
+    listed.append((_STRUGGLE, f"{_STRUGGLE}.patterns", lexicon.struggle.patterns))
     listed.append((_HARDNESS, f"{_HARDNESS}.patterns", lexicon.difficulty.patterns))
     for owner, path, patterns in listed:
         for index, pattern in enumerate(patterns):
@@ -279,7 +287,8 @@ def _check(lexicon: Lexicon, source: str) -> None:
     if len(defaults) != 1:
         problems.append(f"{source}: intents: exactly one needs `default: true`, not {len(defaults)}")
     listed = [(f"intents.{name}", spec.facts) for name, spec in lexicon.intents.items()]
-    for path, facts in (*listed, ("difficulty", lexicon.difficulty.facts)):
+    listed += [(_STRUGGLE, lexicon.struggle.facts), (_HARDNESS, lexicon.difficulty.facts)]
+    for path, facts in listed:
         for index, fact in enumerate(facts):
             if fact.fact not in FACTS:
                 problems.append(
@@ -288,7 +297,7 @@ def _check(lexicon: Lexicon, source: str) -> None:
     for name, spec in lexicon.intents.items():
         if not 0.0 <= spec.difficulty <= 1.0:
             problems.append(f"{source}: intents.{name}.difficulty: {spec.difficulty} is not within 0..1")
-        if name in (_FOLLOW_UP, _HARDNESS):
+        if name in (_FOLLOW_UP, _STRUGGLE, _HARDNESS):
             problems.append(f"{source}: intents.{name}: the name is taken")
     if problems:
         raise ConfigError(problems)

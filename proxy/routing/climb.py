@@ -7,21 +7,22 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from proxy.routing import judge, rules, scoring
+from proxy.routing.conversation import Held, conversation, fingerprint, meet
 from proxy.routing.language import language
 from proxy.routing.memory import Clock, Decision, Once, Recent
 from proxy.routing.policy import RoutingPolicy, Weights
 from proxy.routing.pool import Pool, Pools
 from proxy.routing.scoring import Stand
 from proxy.routing.steering import FREE, Steering, leaning
-from proxy.types import Choice, Classification, Features, Model
+from proxy.types import Choice, Classification, Features, Incumbent, Model
 
 
 class Memory(Struct, frozen=True):
     """What outlives a climb: decisions, conversations and the judge's verdicts; and the clock of all."""
 
     decisions: Recent[Decision]
-    conversations: Recent[str]
-    """`conversation` -> model."""
+    conversations: Recent[Held]
+    """`conversation` -> how its last turn left it."""
     verdicts: Recent[judge.Verdict]
     once: Once
     """For what keys and decisions have in common."""
@@ -29,7 +30,10 @@ class Memory(Struct, frozen=True):
 
 
 DIGITS = 5
+CHEAP = "cheap"
+"""The profile for chores."""
 _EVEN = Weights()
+_MERIT = Weights(capability=0.5, quality=0.5, latency=0.0, success=0.0, cost=0.0)
 
 
 class Sight:
@@ -57,6 +61,13 @@ class Sight:
         if scorer is None:
             scorer = scoring.Scorer(pool.candidates, self.weights(profile, tradeoff), self.standing)
             self._scorers[pool, profile, tradeoff] = scorer
+        return scorer
+
+    def merits(self, pool: Pool) -> scoring.Scorer:
+        """Who ranks this pool by the answers alone."""
+        scorer = self._scorers.get((pool, "", None))
+        if scorer is None:
+            scorer = self._scorers[pool, "", None] = scoring.Scorer(pool.candidates, _MERIT, self.standing)
         return scorer
 
     def weights(self, profile: str, tradeoff: int | None) -> Weights:
@@ -99,8 +110,8 @@ class Past(Struct, frozen=True):
     classification: Classification
     language: str
     headers: Mapping[str, str]
-    incumbent: str | None
-    """The conversation's model."""
+    incumbent: Incumbent | None
+    """The conversation's model, as the turn before left it."""
     shut: frozenset[str]
     standing: scoring.Standing
     ranking: scoring.Ranking | None
@@ -111,9 +122,11 @@ class Past(Struct, frozen=True):
 class Climb:
     """What is known of one request, each part worked out when it is first needed."""
 
-    __slots__ = ("_features", "_pool", "_read", "_shut", "choice", "exploring", "firm", "ground", "headers",
-                 "incumbent", "judging", "key", "known", "profile", "question", "ranking", "session", "sight",
-                 "spoken", "steering")  # fmt: skip
+    __slots__ = (
+        "_asked", "_features", "_incumbent", "_met", "_pool", "_read", "_shut", "choice",
+        "exploring", "firm", "ground", "headers", "judging", "key", "known", "named",
+        "profile", "question", "ranking", "session", "sight", "spoken", "steering",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -143,14 +156,17 @@ class Climb:
         """Who ranks, if not what the ground sees now."""
         self.exploring = False
         """It is looked past what lasting evidence has moved."""
-        self.incumbent: str | None = None
-        """The conversation's model, once it was looked for."""
+        self.named = False
+        """The caller itself named the conversation."""
         self.firm = True
         """No rung passed because of a circuit: the same request will be decided alike."""
         self._read = read
         self._features: Features | None = None
         self._pool: Pool | None = None
         self._shut: frozenset[str] | None = None
+        self._asked: int | None = None
+        self._incumbent: Incumbent | None = None
+        self._met = False
         self.spoken: str | None = None
         """The ask's language, once it was looked at."""
 
@@ -158,7 +174,8 @@ class Climb:
     def again(cls, ground: Ground, past: Past) -> Climb:
         """The climb of a former decision: what it was made of is known already."""
         climb = cls(ground, lambda: past.features, b"", past.headers, past.profile, "", False, past.steering)
-        climb.known, climb.ranking, climb.incumbent = past.classification, past.ranking, past.incumbent
+        climb.known, climb.ranking = past.classification, past.ranking
+        climb._asked, climb._incumbent = 0, past.incumbent
         climb.sight = Sight(past.standing, ground.policy.profiles)
         climb._shut, climb.spoken = past.shut & ground.ids, past.language
         return climb
@@ -185,6 +202,25 @@ class Climb:
         return self.spoken
 
     @property
+    def asked(self) -> int:
+        """Knows the same messages again."""
+        if self._asked is None:
+            self._asked = fingerprint(self.key, self.features, self.named) if self.session else 0
+        return self._asked
+
+    @property
+    def incumbent(self) -> Incumbent | None:
+        """The conversation's model, looked for at first sight."""
+        if self.session and not self._met:
+            self._met = True
+            memory = self.ground.memory
+            held = memory.conversations.get(conversation(self.session, self.profile))
+            if held is not None:
+                sticky = self.ground.policy.sticky
+                self._incumbent = meet(held, self.asked, memory.clock(), sticky)
+        return self._incumbent
+
+    @property
     def pool(self) -> Pool:
         """Who is able to serve the request, healthy or not."""
         if self._pool is None:
@@ -205,10 +241,31 @@ class Climb:
     def ranked(self) -> scoring.Ranking:
         """The pool by total, best first; those with a shut circuit in their places, too."""
         if self.ranking is None:
-            sight = self.sight or self.ground.sight()
-            scorer = sight.scorer(self.pool, self.profile, self.steering.tradeoff)
+            scorer = self.view.scorer(self.pool, *self.weighed)
             self.ranking = scorer.rank(self.features, self.classification)
         return self.ranking
+
+    @property
+    def weighed(self) -> tuple[str, int | None]:
+        """The profile and the dial by which the pool is ranked: a chore goes to the cheap end, whoever it is
+        for."""
+        if self.features.background is not None and CHEAP in self.ground.policy.profiles:
+            return CHEAP, None
+        return self.profile, self.steering.tradeoff
+
+    @property
+    def weights(self) -> Weights:
+        """What each term counts."""
+        return self.view.weights(*self.weighed)
+
+    @property
+    def view(self) -> Sight:
+        """How the models stand for this climb."""
+        return self.sight or self.ground.sight()
+
+    def merits(self) -> scoring.Ranking:
+        """The pool by how good an answer may be, 0..1, whatever it costs and however long it takes."""
+        return self.view.merits(self.pool).rank(self.features, self.classification)
 
     def best(self) -> str | None:
         """The healthy model with the best total; when none is healthy, the best of all."""

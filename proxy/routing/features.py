@@ -16,12 +16,17 @@ from typing import Any
 import msgspec
 
 from proxy.routing.ask import bounded, chore, clean, text_of
+from proxy.routing.struggle import failed_rounds, repeats
 from proxy.routing.tokens import estimate
 from proxy.types import ChatRequest, Features, Need
 
 CONTEXT_TURNS = 3
 CONTEXT_LIMIT = 400
 """User turns before the ask that are kept, and characters of each."""
+LOOKED_BACK = 16
+"""User turns that are looked at for them ..."""
+BRIEF = 24
+"""... and the bytes up to which one is passed over if another says more: `yes`, `continue`, `and then?`."""
 
 IMAGE_TOKENS = 800
 AUDIO_TOKENS = 500
@@ -61,7 +66,7 @@ def extract(request: ChatRequest) -> Features:
     """What is known of `request` before anybody judges it."""
     fields, messages = request.fields, request.messages
     survey = _Survey(messages)
-    ask, context = _asks(survey.users)
+    ask, context, previous = _asks(survey.users)
     bare = fields.keys().isdisjoint(READS)
     return Features(
         ask=ask,
@@ -72,6 +77,8 @@ def extract(request: ChatRequest) -> Features:
         turns=max(1, len(survey.users)),
         tool_loop=survey.tool_loop,
         background=chore(survey.users[-1] if survey.users else "", survey.system),
+        repeats=not survey.tool_loop and repeats(bounded(ask, CONTEXT_LIMIT), previous),
+        failed_tools=failed_rounds(messages) if survey.tool_loop else 0,
     )
 
 
@@ -146,19 +153,23 @@ class _Survey:
         return text_of(content)
 
 
-def _asks(users: list[str]) -> tuple[str, tuple[str, ...]]:
-    """The last turn with words of the user's own, and the few before it, latest first."""
-    ask, context = "", []
-    for text in reversed(users[-2 * CONTEXT_TURNS - 2 :]):
+def _asks(users: list[str]) -> tuple[str, tuple[str, ...], str]:
+    """The last turn with words of the user's own, the few before it that say something, latest first, and
+    the one right before it."""
+    ask, previous = "", ""
+    context: list[str] = []
+    brief: list[str] = []
+    for text in reversed(users[-LOOKED_BACK:]):
         if not ask:
             ask = clean(text)
         elif words := clean(text, CONTEXT_LIMIT):
-            context.append(words)
+            previous = previous or words
+            (brief if len(words.encode("utf-8", "replace")) <= BRIEF else context).append(words)
             if len(context) == CONTEXT_TURNS:
                 break
     if not ask and users:
         ask = bounded(users[-1].strip(), CONTEXT_LIMIT)
-    return ask, tuple(context)
+    return ask, tuple((context or brief)[:CONTEXT_TURNS]), previous
 
 
 def _needs(fields: dict[str, Any], seen: set[Need]) -> frozenset[Need]:

@@ -30,6 +30,9 @@ def grounds(plan: RoutePlan, epoch: str) -> Grounds:
         evidence=seen.evidence if seen else (),
         headers=dict(plan.headers),
         incumbent=plan.incumbent,
+        repeats=facts.repeats,
+        failed_tools=facts.failed_tools,
+        struggle=round(seen.struggle, 3) if seen else 0.0,
         shut=tuple(sorted(plan.shut)),
         standing=plan.standing,
         allowed=tuple(sorted(plan.allowed)) if plan.allowed is not None else None,
@@ -57,8 +60,12 @@ def past(
             turns=kept.turns,
             tool_loop=kept.tool_loop,
             background=kept.background,
+            repeats=kept.repeats,
+            failed_tools=kept.failed_tools,
         ),
-        classification=Classification(tuple(intents.items()), difficulty, tuple(kept.evidence)),
+        classification=Classification(
+            tuple(intents.items()), difficulty, tuple(kept.evidence), kept.struggle
+        ),
         language=kept.language,
         headers=kept.headers,
         incumbent=kept.incumbent,

@@ -3,6 +3,7 @@
 words:      {name: [[plain words], ...]}   a pattern may be <name>, any of them
 intents:    {name: {description, default, prior, difficulty, needs, chores, patterns, facts, examples}}
 follow_up:  [patterns]                     asks that lean on the conversation
+struggle:   {patterns, facts}              asks that complain of the answer before them
 difficulty: {patterns, facts}              what makes an ask harder or easier
 """
 
@@ -59,8 +60,9 @@ class IntentSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """Typical asks: for readers, for tests, for a learned classifier's seed."""
 
 
-class Hardness(Struct, frozen=True, forbid_unknown_fields=True):
-    """What makes an ask harder (weight above 0) or easier than its intent is on the whole."""
+class Leaning(Struct, frozen=True, forbid_unknown_fields=True):
+    """What speaks for something (weight above 0) or against it, whatever the intent: that the ask is harder
+    than its intent is on the whole, or that it complains."""
 
     patterns: tuple[Pattern | str, ...] = ()
     facts: tuple[Fact, ...] = ()
@@ -74,4 +76,6 @@ class Lexicon(Struct, frozen=True, forbid_unknown_fields=True):
     """Lines of plain words that a pattern names as `<name>`; a trailing `*` leaves the ending open."""
     follow_up: tuple[Pattern | str, ...] = ()
     """Asks that mean nothing without the conversation: `go on`, `now in Rust`, `thanks`."""
-    difficulty: Hardness = Hardness()
+    struggle: Leaning = Leaning()
+    """Asks that say that the answer before them didn't do: `that's wrong`, `it still fails`."""
+    difficulty: Leaning = Leaning()

@@ -162,11 +162,6 @@ class Glance(Generic[Value]):
         return self._value
 
 
-def conversation(session: str, profile: str) -> str:
-    """Under which the map of conversations knows one: another profile is another conversation."""
-    return f"{session} {profile}"
-
-
 def digest(request: ChatRequest, *beside: object) -> bytes:
     """Stands for all of a request that `extract` reads, and for what its decision depends on `beside` it.
 

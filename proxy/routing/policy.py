@@ -17,6 +17,7 @@ class Step(StrEnum):
     JUDGE = "judge"
     SCORING = "scoring"
     STICKY = "sticky"
+    ESCALATION = "escalation"
     DEFAULT = "default"
 
 
@@ -83,7 +84,19 @@ class StickyPolicy(Struct, frozen=True):
     ttl: float = 1800.0
     size: int = 50_000
     margin: float = 0.15
-    """A newcomer must beat the incumbent's total by this much."""
+    """A newcomer must beat the incumbent's total by this much, and by what is lost with its prompt cache."""
+    prompt_cache: float = 300.0
+    """Seconds for which providers are taken to keep a prompt; 0: nobody does."""
+
+
+class EscalationPolicy(Struct, frozen=True):
+    """What becomes of a caller who struggles: a better model is next."""
+
+    enabled: bool = True
+    reach: float = 0.5
+    """Share, 0..1, of what the model lacks to the best one that the next must make good, at least."""
+    failed_tools: int = 3
+    """Rounds of tool calls in a row that brought nothing but errors."""
 
 
 class JudgePolicy(Struct, frozen=True):
@@ -136,6 +149,7 @@ class RoutingPolicy(Struct, frozen=True):
     rules: tuple[Rule, ...] = ()
     cache: CachePolicy = CachePolicy()
     sticky: StickyPolicy = StickyPolicy()
+    escalation: EscalationPolicy = EscalationPolicy()
     judge: JudgePolicy = JudgePolicy()
     adapt: AdaptPolicy = AdaptPolicy()
     named_models_use_ranking: bool = False

@@ -17,13 +17,14 @@ from msgspec.structs import asdict, replace
 from proxy.errors import ApiError
 from proxy.routing import judge, plan, refusal, rules, scoring
 from proxy.routing.climb import Climb, Ground, Memory, Past, Sight
+from proxy.routing.conversation import conversation, follow
 from proxy.routing.features import extract
-from proxy.routing.memory import Clock, Glance, Once, Recent, conversation, digest
+from proxy.routing.memory import Clock, Glance, Once, Recent, digest
 from proxy.routing.policy import RoutingPolicy, Step
 from proxy.routing.pool import Pools
 from proxy.routing.steering import FREE, Helm, Steering
 from proxy.routing.steps import REVISES, default, take
-from proxy.routing.why import climb_with_reasons, filtered, scores, weights
+from proxy.routing.why import climb_with_reasons, filtered, scores
 from proxy.types import ChatRequest, Classification, Features, Model, Need, RoutePlan
 
 AUTO = "auto"
@@ -34,6 +35,8 @@ EXPLICIT = "explicit"
 _NO_HEADERS: Mapping[str, str] = {}
 UNREAD = Features(ask="")
 """Of a request whose plan needs no look at it."""
+_NAMED = frozenset({"x-session-id", "x-openwebui-chat-id"})
+"""Callers' headers that name one conversation, as the body's `session_id` does."""
 GLANCE = 0.1
 """Seconds for which observations are good."""
 
@@ -57,7 +60,7 @@ def renew_memory(memory: Memory, policy: RoutingPolicy, models: Container[str]) 
     memory.decisions.bound(policy.cache.ttl, policy.cache.size)
     memory.decisions.keep(lambda _: False)
     memory.conversations.bound(policy.sticky.ttl, policy.sticky.size)
-    memory.conversations.keep(lambda model: model in models)
+    memory.conversations.keep(lambda held: held.model in models)
     memory.verdicts.bound(policy.judge.cache_ttl, policy.judge.cache_size)
 
 
@@ -134,6 +137,7 @@ class Router:
         climb = Climb(
             self.ground, partial(extract, request), key, headers, profile, session, judging, steering
         )
+        climb.named = not _NAMED.isdisjoint(headers) or "session_id" in request.fields
         if self._explores:
             self._explore(climb)
         if traced:
@@ -157,10 +161,12 @@ class Router:
         """Keeps the judge's verdict for the plan that waits for it, and for the same ask later."""
         self.ground.memory.verdicts.put(question.key, verdict)
 
-    def served(self, plan: RoutePlan, session: str, model: str) -> None:
-        """The conversation is with this model now."""
+    def served(self, plan: RoutePlan, session: str, model: str, *, hedged: bool = False) -> None:
+        """The conversation's turn was answered by this model, `hedged` if beside a late one."""
         if session and not plan.explicit and plan.features.background is None:
-            self.ground.memory.conversations.put(conversation(session, plan.profile), model)
+            memory = self.ground.memory
+            held = follow(plan, model, hedged, memory.clock())
+            memory.conversations.put(conversation(session, plan.profile), held)
 
     def decide_again(self, past: Past, *, traced: bool = False) -> RoutePlan:
         """The plan that this configuration makes of former grounds. Raises ApiError as `plan` does."""
@@ -214,9 +220,10 @@ class Router:
             classification=climb.classification,
             profile=climb.profile,
             ranking=ranking,
+            asked=climb.asked,
             incumbent=climb.incumbent,
             shut=climb.shut,
-            standing=(climb.sight or ground.sight()).kept,
+            standing=climb.view.kept,
             headers={name: climb.headers[name] for name in ground.headers if name in climb.headers}
             if ground.headers
             else _NO_HEADERS,
@@ -238,7 +245,7 @@ class Router:
             features=features,  # a decision that was remembered has forgotten the words
             rungs=rungs,
             scores=scores(climb),
-            weights=asdict(weights(climb)),
+            weights=asdict(climb.weights),
             filtered=filtered(climb),
             origins=plan.origins(made.models, first, self.ground.models[first].fallback, climb.shut),
         )

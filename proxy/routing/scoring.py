@@ -137,6 +137,12 @@ def swiftness(ttft: float, speed: float | None) -> float:
     return PATIENCE / (PATIENCE + ttft + writing)
 
 
+def written(features: Features) -> float:
+    """The answer's share, 0..1, of all tokens that it is taken to need."""
+    completion = min(features.completion_tokens or TYPICAL_COMPLETION, TYPICAL_COMPLETION)
+    return completion / (features.prompt_tokens + completion)
+
+
 class Scorer:
     """Ranks one pool by one profile's weights, as long as `standing` holds: what no request changes of a
     total is worked out here, once, and an intent's part in it when the intent is first met."""
@@ -150,19 +156,18 @@ class Scorer:
 
     def rank(self, features: Features, classification: Classification) -> Ranking:
         """The candidates by total, best first. Equal totals keep the registry's order."""
-        completion = min(features.completion_tokens or TYPICAL_COMPLETION, TYPICAL_COMPLETION)
-        written = completion / (features.prompt_tokens + completion)
+        share = written(features)
         difficulty = classification.difficulty
         totals = [
-            certain - difficulty * lacking + cheap / (dear + written * rise)
+            certain - difficulty * lacking + cheap / (dear + share * rise)
             for certain, lacking, cheap, dear, rise in self._fixed
         ]
         leading = classification.intents[:LEADING]
         sure = sum([confidence for _, confidence in leading]) or 1.0
         for intent, confidence in leading:
-            share = confidence / sure
+            part = confidence / sure
             fitness = self._fitness.get(intent) or self._fit(intent)
-            totals = [total + share * fit for total, fit in zip(totals, fitness, strict=True)]
+            totals = [total + part * fit for total, fit in zip(totals, fitness, strict=True)]
         return dict(sorted(zip(self._ids, totals, strict=True), key=_TOTAL, reverse=True))
 
     def _fit(self, intent: str) -> list[float]:

@@ -1,11 +1,14 @@
 """The ladder's rungs. Each looks at the climb so far and answers with a choice, or passes.
 
-    cache     the same request was decided a moment ago
-    rules     an operator's condition holds
-    judge     a small model says which intent this is; the scores are taken anew
-    scoring   the best total among those that can serve it
-    sticky    the conversation stays with its model: the one rung that may revise an earlier answer
-    default   the configured model, or the first that is ready
+    cache        the same request was decided a moment ago
+    rules        an operator's condition holds
+    judge        a small model says which intent this is; the scores are taken anew
+    scoring      the best total among those that can serve it
+    sticky       the conversation stays with its model
+    escalation   the caller struggles: a better model is next
+    default      the configured model, or the first that is ready
+
+Sticky and escalation may revise an earlier answer.
 
 `STEPS` is the table; the order comes from `routing.yml`. What is remembered doesn't depend on circuits:
 a ranking holds everybody who is able, and whose circuit is shut is looked at on every climb.
@@ -17,12 +20,18 @@ from collections.abc import Callable
 
 from proxy.routing import judge, rules
 from proxy.routing.climb import Climb
-from proxy.routing.memory import conversation, decision
+from proxy.routing.conversation import continues, switching
+from proxy.routing.memory import decision
 from proxy.routing.policy import JudgePolicy, Step
-from proxy.types import Choice
+from proxy.types import Choice, Incumbent
 
-REVISES = frozenset({Step.STICKY})
+REVISES = frozenset({Step.STICKY, Step.ESCALATION})
 """Rungs that are asked even when an earlier one has answered."""
+
+_STRUGGLES = 1.0
+"""Log-odds from which an ask is taken for a complaint."""
+_BETTER = 0.005
+"""What a better model must be better by, where next to nothing is missing to the best."""
 
 
 def take(step: Step, climb: Climb) -> Choice | None:
@@ -106,28 +115,90 @@ def _scoring(climb: Climb) -> Choice | None:
 
 
 def _sticky(climb: Climb) -> Choice | None:
-    if climb.session:
-        key = conversation(climb.session, climb.profile)
-        climb.incumbent = climb.ground.memory.conversations.get(key)
-    incumbent = climb.incumbent
-    if incumbent is None or (climb.choice is not None and climb.choice.model == incumbent):
+    incumbent, choice = climb.incumbent, climb.choice
+    if incumbent is None or climb.features.background is not None:
         return None
-    if climb.features.background is not None or not climb.serves(incumbent) or not _stays(climb, incumbent):
+    if choice is not None and choice.model == incumbent.model == incumbent.floor:
         return None
-    return Choice(Step.STICKY, incumbent, "sticky")
+    keeper = _keeper(climb, incumbent)
+    if keeper is None or (choice is not None and choice.model == keeper) or not _stays(climb, keeper):
+        return None
+    return Choice(Step.STICKY, keeper, "sticky")
 
 
-def _stays(climb: Climb, incumbent: str) -> bool:
-    """In a tool loop always; else unless a rule spoke or a newcomer clearly beats it."""
+def _keeper(climb: Climb, incumbent: Incumbent) -> str | None:
+    """Who would keep the conversation: whoever is at work with tools; else the model that the task was meant
+    for, which another may have stood in for; None: it can't serve this."""
+    same = not climb.features.tool_loop and continues(incumbent, climb.features, climb.classification)
+    if same and climb.serves(incumbent.floor):
+        return incumbent.floor
+    return incumbent.model if climb.serves(incumbent.model) else None
+
+
+def _stays(climb: Climb, keeper: str) -> bool:
+    """In a tool loop always; else unless a rule spoke or a newcomer is worth the change."""
     choice = climb.choice
     if climb.features.tool_loop:
         return True
     if choice is not None and choice.step == Step.RULES:
         return False
     newcomer = choice.model if choice else _scored(climb)
-    totals = climb.ranked()
-    lead = totals[newcomer] - totals[incumbent] if newcomer else 0.0
-    return lead <= climb.ground.policy.sticky.margin
+    if newcomer is None:
+        return True
+    lead, asked = leads(climb, newcomer, keeper)
+    return lead <= asked or lesser(climb, newcomer, keeper)
+
+
+def leads(climb: Climb, newcomer: str, keeper: str) -> tuple[float, float]:
+    """By how much a newcomer's total is above the keeper's, and how much it takes to be worth the change:
+    the margin, and what goes with the prompt cache."""
+    totals, incumbent = climb.ranked(), climb.incumbent
+    assert incumbent is not None
+    asked = climb.ground.policy.sticky.margin
+    if incumbent.cached and keeper == incumbent.model:
+        kept = next(candidate for candidate in climb.pool.candidates if candidate.id == keeper)
+        stand = climb.view.standing[newcomer]
+        asked += switching(kept, stand, incumbent.cached, climb.features, climb.weights)
+    return totals[newcomer] - totals[keeper], asked
+
+
+def lesser(climb: Climb, newcomer: str, keeper: str) -> bool:
+    """The same task goes on, and the newcomer would do it worse."""
+    incumbent = climb.incumbent
+    if incumbent is None or not continues(incumbent, climb.features, climb.classification):
+        return False
+    merits = climb.merits()
+    return merits[newcomer] < merits[keeper]
+
+
+def _escalation(climb: Climb) -> Choice | None:
+    """The best total among those who are better, by enough, than whoever answered last."""
+    choice = climb.choice
+    if choice is None or choice.step == Step.RULES or not struggles(climb):
+        return None
+    merits, incumbent = climb.merits(), climb.incumbent
+    last = incumbent.model if incumbent is not None and incumbent.model in merits else choice.model
+    healthy = [model for model in climb.ranked() if model not in climb.shut]
+    most = max([merits[model] for model in healthy], default=0.0)
+    least = merits[last] + max(_BETTER, climb.ground.policy.escalation.reach * (most - merits[last]))
+    if merits[choice.model] >= least:
+        return None
+    model = next((model for model in healthy if merits[model] >= least), None)
+    return Choice(Step.ESCALATION, model, str(Step.ESCALATION)) if model else None
+
+
+def struggles(climb: Climb) -> bool:
+    """The answer before this one didn't do, by what the caller or its tools say of it."""
+    features, policy = climb.features, climb.ground.policy.escalation
+    if not policy.enabled or features.background is not None:
+        return False
+    if climb.session and climb.incumbent is not None and climb.incumbent.again:
+        return True
+    if features.tool_loop:
+        failed = features.failed_tools
+        # Whoever took over gets as many rounds of its own.
+        return failed > 0 and failed % policy.failed_tools == 0
+    return features.turns > 1 and climb.classification.struggle >= _STRUGGLES
 
 
 def _scored(climb: Climb) -> str | None:
@@ -151,6 +222,7 @@ STEPS: dict[Step, Callable[[Climb], Choice | None]] = {
     Step.JUDGE: _judge,
     Step.SCORING: _scoring,
     Step.STICKY: _sticky,
+    Step.ESCALATION: _escalation,
     Step.DEFAULT: default,
 }
 """Every step has a rung."""

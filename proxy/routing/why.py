@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from proxy.routing import rules, scoring
 from proxy.routing.climb import Climb
-from proxy.routing.policy import Step, Weights
+from proxy.routing.policy import Step
 from proxy.routing.pool import unfit
-from proxy.routing.steps import REVISES, take
-from proxy.types import Rung, Scored
+from proxy.routing.steps import REVISES, leads, struggles, take
+from proxy.types import Choice, Rung, Scored
 
 NOT_ASKED = "not asked: an earlier rung answered"
 
@@ -29,15 +29,9 @@ def climb_with_reasons(climb: Climb) -> tuple[Rung, ...]:
 
 def scores(climb: Climb) -> tuple[Scored, ...]:
     """Every candidate with its terms by name, best first."""
-    sight = climb.sight or climb.ground.sight()
     return scoring.explain(
-        climb.pool.candidates, climb.features, climb.classification, weights(climb), sight.standing
+        climb.pool.candidates, climb.features, climb.classification, climb.weights, climb.view.standing
     )
-
-
-def weights(climb: Climb) -> Weights:
-    """How much each term counts for it."""
-    return (climb.sight or climb.ground.sight()).weights(climb.profile, climb.steering.tradeoff)
 
 
 def filtered(climb: Climb) -> tuple[tuple[str, str], ...]:
@@ -55,11 +49,13 @@ def filtered(climb: Climb) -> tuple[tuple[str, str], ...]:
 
 def _timed(step: Step, climb: Climb) -> Rung:
     clock = climb.ground.memory.clock
+    before = climb.choice
     began = clock()
     answer = take(step, climb)
     took = (clock() - began) * 1e6
     if answer is not None:
-        return Rung(step, f"{answer.model} ({answer.route})", took)
+        why = f": {REVISED[step](climb, before)}" if before and step in REVISED else ""
+        return Rung(step, f"{answer.model} ({answer.route}){why}", took)
     return Rung(step, f"passed: {PASSED[step](climb)}", took)
 
 
@@ -105,18 +101,59 @@ def _sticky(climb: Climb) -> str:
     incumbent, choice = climb.incumbent, climb.choice
     if incumbent is None:
         return "the conversation is with nobody yet"
-    if choice is not None and choice.model == incumbent:
-        return f"the conversation is with {incumbent} anyway"
     if climb.features.background is not None:
         return "a chore is no part of the conversation"
-    if not climb.serves(incumbent):
-        return f"{incumbent}, whom the conversation was with, can't be asked now or can't serve this"
-    newcomer = choice.model if choice is not None else climb.best()
-    totals = climb.ranked()
-    if newcomer is None or incumbent not in totals or newcomer not in totals:
-        return f"{incumbent} is not a candidate any more"
-    return f"{newcomer} beats {incumbent} by {totals[newcomer] - totals[incumbent]:.3f}"
+    if choice is not None and choice.model == incumbent.model:
+        return f"the conversation is with {incumbent.model} anyway"
+    if not climb.serves(incumbent.model):
+        return f"{incumbent.model}, whom the conversation was with, can't be asked now or can't serve this"
+    if choice is None or choice.step == Step.RULES:
+        return "a rule holds"
+    lead, asked = leads(climb, choice.model, incumbent.model)
+    return f"{choice.model} beats {incumbent.model} by {lead:.3f}, {asked:.3f} would be too little"
 
+
+def _stayed(climb: Climb, before: Choice) -> str:
+    if climb.features.tool_loop:
+        return "it is at work"
+    keeper = climb.choice.model if climb.choice else ""
+    lead, asked = leads(climb, before.model, keeper)
+    if lead <= asked:
+        return f"{before.model} beats it by {lead:.3f}, {asked:.3f} is too little for a change"
+    return f"{before.model} would be a lesser model for the same task"
+
+
+def _escalated(climb: Climb, before: Choice) -> str:
+    features, incumbent = climb.features, climb.incumbent
+    marks = [label for label in climb.classification.evidence if label.startswith(_STRUGGLE)]
+    signs = {
+        "the same messages came again": incumbent is not None and incumbent.again,
+        f"{features.failed_tools} rounds of tool calls failed": features.failed_tools > 0,
+        "the ask is repeated": features.repeats,
+        ", ".join(marks): bool(marks) and not features.tool_loop,
+    }
+    return f"better than {before.model}, for " + "; ".join(sign for sign, holds in signs.items() if holds)
+
+
+def _escalation(climb: Climb) -> str:
+    choice = climb.choice
+    if not climb.ground.policy.escalation.enabled:
+        return "switched off"
+    if not struggles(climb):
+        return "nothing says that the caller struggles"
+    if choice is None or choice.step == Step.RULES:
+        return "a rule holds"
+    return f"nobody is enough better than {choice.model}"
+
+
+_STRUGGLE = "struggle:"
+"""Evidence that the ask complains."""
+
+REVISED: dict[Step, Callable[[Climb, Choice], str]] = {
+    Step.STICKY: _stayed,
+    Step.ESCALATION: _escalated,
+}
+"""Step -> why it took another than the choice before it. Every step that revises has one."""
 
 PASSED: dict[Step, Callable[[Climb], str]] = {
     Step.CACHE: _cache,
@@ -124,6 +161,7 @@ PASSED: dict[Step, Callable[[Climb], str]] = {
     Step.JUDGE: _judge,
     Step.SCORING: _scoring,
     Step.STICKY: _sticky,
+    Step.ESCALATION: _escalation,
     Step.DEFAULT: _scoring,
 }
 """Step -> why it had no answer. Every step has one."""

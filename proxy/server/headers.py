@@ -70,8 +70,9 @@ def session_of(
 ) -> str:
     """A name for the conversation, 24 hex digits; "" when nothing tells it from others.
 
-    The first of: `x-session-id`, `session_id`, `prompt_cache_key`, `metadata.session_id`, `user`, or what
-    the conversation opened with. The key is part of it, so that no caller can enter another's.
+    The first of: `x-session-id`, `x-openwebui-chat-id`, `session_id`, `prompt_cache_key`,
+    `metadata.session_id`, `user`, or what the conversation opened with. The key is part of it, so that no
+    caller can enter another's.
     """
     named = _named_session(headers, fields)
     parts = [key_id, "named", named] if named else _opening(messages, key_id)
@@ -82,6 +83,7 @@ def _named_session(headers: Headers, fields: Mapping[str, Any]) -> str:
     metadata = fields.get("metadata")
     candidates = (
         headers.get("x-session-id"),
+        headers.get("x-openwebui-chat-id"),
         fields.get("session_id"),
         fields.get("prompt_cache_key"),
         metadata.get("session_id") if type(metadata) is dict else None,

@@ -6,7 +6,15 @@ from math import inf
 
 from proxy.dispatch.policy import BreakerPolicy, HedgePolicy, RetryPolicy, StatsPolicy
 from proxy.routing.lexicon import Fact, IntentSpec, Pattern
-from proxy.routing.policy import AdaptPolicy, CachePolicy, Condition, JudgePolicy, StickyPolicy, Weights
+from proxy.routing.policy import (
+    AdaptPolicy,
+    CachePolicy,
+    Condition,
+    EscalationPolicy,
+    JudgePolicy,
+    StickyPolicy,
+    Weights,
+)
 from proxy.server.policy import LimitPolicy, ReloadPolicy, ServerPolicy
 from proxy.settings.entries import ModelEntry, ProviderEntry, TimeoutsEntry
 from proxy.settings.reader import Range, Ranges
@@ -32,6 +40,8 @@ RANGES: Ranges = {
     (Condition, "max_difficulty"): _SHARE,
     (CachePolicy, "ttl"): _POSITIVE,
     (StickyPolicy, "ttl"): _POSITIVE,
+    (EscalationPolicy, "reach"): _SHARE,
+    (EscalationPolicy, "failed_tools"): _COUNT,
     (AdaptPolicy, "half_life"): _POSITIVE,
     (AdaptPolicy, "bound"): _SHARE,
     (AdaptPolicy, "gain"): Range(0, 10),

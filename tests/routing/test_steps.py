@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from proxy.routing import judge
 from proxy.routing.climb import Climb
-from proxy.routing.memory import conversation
+from proxy.routing.conversation import Held, conversation
 from proxy.routing.policy import (
     CachePolicy,
     Condition,
@@ -24,7 +24,7 @@ from proxy.routing.policy import (
     Weights,
 )
 from proxy.routing.router import Router, new_memory
-from proxy.routing.steps import STEPS, default, take
+from proxy.routing.steps import REVISES, STEPS, default, take
 from proxy.types import Choice, Classification, Features, Model, Need, Priors
 
 # good leads by 0.2 in code, by 0.05 in chat.
@@ -94,12 +94,17 @@ class House:
         """The whole ladder's choice."""
         climb = self.climb(features, session, **how)
         for step in self.router.ground.policy.ladder:
-            if climb.choice is None or step is Step.STICKY:
+            if climb.choice is None or step in REVISES:
                 take(step, climb)
         return climb.choice
 
-    def serves(self, model: str, session: str = "s", profile: str = "balanced") -> None:
-        self.router.ground.memory.conversations.put(conversation(session, profile), model)
+    def serves(
+        self, model: str, session: str = "s", profile: str = "balanced", floor: str = "", **how: Any
+    ) -> None:
+        """The conversation's last turn was answered by this model."""
+        left: dict[str, Any] = {"task": "chat", "tokens": 0, "asked": 0, "at": self.now, **how}
+        held = Held(model, floor or model, **left)
+        self.router.ground.memory.conversations.put(conversation(session, profile), held)
 
 
 def said(choice: Choice | None) -> str:

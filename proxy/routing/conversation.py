@@ -1,0 +1,109 @@
+"""What a conversation leaves behind for its next turn, and what it costs to leave its model.
+
+    plan, who answered --follow--> Held --meet--> Incumbent of the next turn
+                                                    |
+    newcomer - incumbent  <=  margin + switching? --+--> it stays, and always while at work with tools
+
+A task is a conversation for as long as the same intent leads: within it nobody goes to a lesser model but
+for need. Its first turn is nobody's: a request without an answer in it continues nothing.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from proxy.routing.policy import Step, StickyPolicy, Weights
+from proxy.routing.scoring import COST_HALF, PATIENCE, Candidate, Stand, written
+from proxy.types import Classification, Features, Incumbent, Need, RoutePlan
+
+CACHEABLE = 1_024
+"""Tokens below which no provider keeps a prompt: OpenAI's and Anthropic's least."""
+PREFILL = 11_000.0
+"""Tokens a second that a provider reads which it doesn't have in its cache: Anthropic tells of 100,000 whose
+first token came 9 s sooner from the cache (https://www.anthropic.com/news/prompt-caching)."""
+
+
+class Held(Struct, frozen=True, gc=False):
+    """How a turn that was answered left its conversation."""
+
+    model: str
+    floor: str
+    task: str
+    """As in an `Incumbent`."""
+    tokens: int
+    """Of the prompt."""
+    asked: int
+    """Knows the same messages again; 0: they would be no sign of anything."""
+    at: float
+    """On the clock of whoever remembers."""
+
+
+def conversation(session: str, profile: str) -> str:
+    """Under which the map of conversations knows one: another profile is another conversation."""
+    return f"{session} {profile}"
+
+
+def fingerprint(key: bytes, features: Features, named: bool) -> int:
+    """Knows the same messages again. A first turn that comes twice may be two callers' own, unless they
+    `named` the conversation: then nothing is known again, and it is 0."""
+    if features.turns < 2 and not named:
+        return 0
+    made = hash(key) if key else hash((features.ask, features.prompt_tokens, features.turns))
+    return made & _SMALL or 1
+
+
+def meet(held: Held, asked: int, now: float, policy: StickyPolicy) -> Incumbent:
+    """Whom the next turn finds."""
+    kept = held.tokens if now - held.at <= policy.prompt_cache and held.tokens >= CACHEABLE else 0
+    return Incumbent(held.model, held.floor, held.task, kept, asked != 0 and asked == held.asked)
+
+
+def continues(incumbent: Incumbent, features: Features, seen: Classification) -> bool:
+    """The turn goes on with the task of the turn before it."""
+    return (features.turns > 1 or features.tool_loop or incumbent.again) and seen.top == incumbent.task
+
+
+def follow(plan: RoutePlan, model: str, hedged: bool, now: float) -> Held:
+    """How a turn leaves its conversation that `model` answered, `hedged` if it was asked beside a late one.
+
+    A hedge was quicker once, which is no reason to leave a model that has the whole prompt in its cache; but
+    what it began with tools is its own.
+    """
+    planned, seen = plan.models[0], plan.classification
+    assert seen is not None
+    if hedged and Need.TOOLS not in plan.features.needs:
+        model = planned
+    floor = plan.incumbent.floor if plan.incumbent is not None and _stands_in(plan, seen) else planned
+    return Held(model, floor, seen.top, plan.features.prompt_tokens, plan.asked, now)
+
+
+def _stands_in(plan: RoutePlan, seen: Classification) -> bool:
+    """The plan's choice is no verdict on the model that the task was meant for: that one couldn't serve now,
+    or another was at work."""
+    before = plan.incumbent
+    assert before is not None
+    if plan.route == Step.ESCALATION or not continues(before, plan.features, seen):
+        return False
+    gone = before.floor in plan.shut or before.floor not in plan.ranking
+    return gone or plan.features.tool_loop
+
+
+def switching(
+    incumbent: Candidate, newcomer: Stand, cached: int, features: Features, weights: Weights
+) -> float:
+    """What of a newcomer's lead is lost with the incumbent's cache: it reads `cached` tokens anew, at the
+    full price, and begins the later for it. 0 where the incumbent's provider keeps nothing."""
+    price = incumbent.model.price
+    if not cached or price is None or price.cached_input is None:
+        return 0.0
+    share = written(features)
+    kept = (1.0 - share) * min(1.0, cached / (features.prompt_tokens or 1))
+    full = price.input + share * (price.output - price.input)
+    spared = full - kept * (price.input - price.cached_input)
+    cost = full / (full + COST_HALF) - spared / (spared + COST_HALF)
+    later = newcomer.latency * PATIENCE / (PATIENCE + newcomer.latency * cached / PREFILL)
+    return weights.cost * cost + weights.latency * (newcomer.latency - later)
+
+
+_SMALL = 0x3FFF_FFFF
+"""Integers up to this take the least memory, and there may be fifty thousand."""
