@@ -259,6 +259,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     # Each page is written to the log and, at a checkpoint, to the database: rarer ones save a third of that.
     connection.execute("PRAGMA wal_autocheckpoint = 8000").fetchall()
+    connection.execute("PRAGMA cache_size = -512").fetchall()  # KB; what is written is seldom read again
     connection.execute("PRAGMA journal_size_limit = 67108864").fetchall()
     with _transaction(connection):
         version = _version(connection)  # anew: another process may have been here meanwhile

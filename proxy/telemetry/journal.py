@@ -29,6 +29,8 @@ logger = logging.getLogger("kuro.calls")
 
 GATHER = 0.25
 """Seconds that calls may wait for more: a transaction costs as much as twenty rows."""
+PLENTY = 250
+"""Calls that are written without waiting for more: those that wait hold their decisions, 10 KB each."""
 BACKLOG = 20_000
 """Calls that may wait to be written."""
 PATIENCE = 5.0
@@ -97,6 +99,8 @@ class Journal:
             self.lost += len(kept[room:])
             self._waiting += kept[:room]
             self._unwritten += len(kept[:room])
+            if len(self._waiting) >= PLENTY:
+                self._hurry.set()
             self._start()
         self._wake.set()
 

@@ -61,7 +61,7 @@ class CallsPolicy(Struct, frozen=True):
     """Seconds after which a call is forgotten."""
     max_bytes: int = 1 << 30
     """Of the database; above it the oldest are forgotten."""
-    recent: int = 500
+    recent: int = 100
     """Calls in memory, for when there is no database."""
     prompts: bool = False
     """Keep the text that was asked, too: in the call log alone."""
