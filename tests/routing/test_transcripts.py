@@ -2,8 +2,8 @@
 
     transcripts/*.yml    what chat UIs, coding agents and plain callers send, written for these tests
 
-A transcript is a list of turns. `is` says what must come of each: intent, model, and the rung that spoke, if it
-was none of those that choose by totals alone (scoring, the cache of its choices). What a turn may hold:
+A transcript is a list of turns. `is` says what must come of each: intent, model, and the rung that spoke, if
+it was none of those that choose by totals alone (scoring, the cache of its choices). What a turn may hold:
 
     ask        the next user turn            again    the same messages once more
     results    of the tools that the answer before it called
