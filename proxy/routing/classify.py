@@ -78,7 +78,6 @@ FACTS: dict[str, Callable[[Features], float]] = {
     "code_share": lambda features: code_share(features.ask),
     "prompt_tokens": lambda features: float(features.prompt_tokens),
     "turns": lambda features: float(features.turns),
-    "repeats": lambda features: float(features.repeats),
     "numbers": _numbers,
     "question": lambda features: float(features.ask[-3:].rstrip(" \"')»”」").endswith(("?", "？", "؟"))),
     "tools": lambda features: float(Need.TOOLS in features.needs),

@@ -32,6 +32,8 @@ class Memory(Struct, frozen=True):
 DIGITS = 5
 CHEAP = "cheap"
 """The profile for chores."""
+NAMED = frozenset({"x-session-id", "x-openwebui-chat-id"})
+"""Callers' headers that name one conversation."""
 _EVEN = Weights()
 _MERIT = Weights(capability=0.5, quality=0.5, latency=0.0, success=0.0, cost=0.0)
 
@@ -157,7 +159,7 @@ class Climb:
         self.exploring = False
         """It is looked past what lasting evidence has moved."""
         self.named = False
-        """The caller itself named the conversation."""
+        """The caller's body names the conversation."""
         self.firm = True
         """No rung passed because of a circuit: the same request will be decided alike."""
         self._read = read
@@ -205,7 +207,9 @@ class Climb:
     def asked(self) -> int:
         """Knows the same messages again."""
         if self._asked is None:
-            self._asked = fingerprint(self.key, self.features, self.named) if self.session else 0
+            features = self.features
+            named = self.named or (features.turns < 2 and not NAMED.isdisjoint(self.headers))
+            self._asked = fingerprint(self.key, features, named) if self.session else 0
         return self._asked
 
     @property
@@ -241,8 +245,11 @@ class Climb:
     def ranked(self) -> scoring.Ranking:
         """The pool by total, best first; those with a shut circuit in their places, too."""
         if self.ranking is None:
-            scorer = self.view.scorer(self.pool, *self.weighed)
-            self.ranking = scorer.rank(self.features, self.classification)
+            features, sight = self.features, self.sight or self.ground.sight()
+            profile, dial = (
+                (self.profile, self.steering.tradeoff) if features.background is None else self.weighed
+            )
+            self.ranking = sight.scorer(self.pool, profile, dial).rank(features, self.classification)
         return self.ranking
 
     @property

@@ -77,7 +77,7 @@ def extract(request: ChatRequest) -> Features:
         turns=max(1, len(survey.users)),
         tool_loop=survey.tool_loop,
         background=chore(survey.users[-1] if survey.users else "", survey.system),
-        repeats=not survey.tool_loop and repeats(bounded(ask, CONTEXT_LIMIT), previous),
+        repeats=previous != "" and not survey.tool_loop and repeats(bounded(ask, CONTEXT_LIMIT), previous),
         failed_tools=failed_rounds(messages) if survey.tool_loop else 0,
     )
 

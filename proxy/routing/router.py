@@ -35,8 +35,6 @@ EXPLICIT = "explicit"
 _NO_HEADERS: Mapping[str, str] = {}
 UNREAD = Features(ask="")
 """Of a request whose plan needs no look at it."""
-_NAMED = frozenset({"x-session-id", "x-openwebui-chat-id"})
-"""Callers' headers that name one conversation, as the body's `session_id` does."""
 GLANCE = 0.1
 """Seconds for which observations are good."""
 
@@ -137,7 +135,7 @@ class Router:
         climb = Climb(
             self.ground, partial(extract, request), key, headers, profile, session, judging, steering
         )
-        climb.named = not _NAMED.isdisjoint(headers) or "session_id" in request.fields
+        climb.named = "session_id" in request.fields
         if self._explores:
             self._explore(climb)
         if traced:

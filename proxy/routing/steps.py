@@ -30,6 +30,8 @@ REVISES = frozenset({Step.STICKY, Step.ESCALATION})
 
 _STRUGGLES = 1.0
 """Log-odds from which an ask is taken for a complaint."""
+_REPEATED = 2.0
+"""What it adds that the ask was made before: less than it takes from it that the ask is to go on."""
 _BETTER = 0.005
 """What a better model must be better by, where next to nothing is missing to the best."""
 
@@ -174,7 +176,7 @@ def lesser(climb: Climb, newcomer: str, keeper: str) -> bool:
 def _escalation(climb: Climb) -> Choice | None:
     """The best total among those who are better, by enough, than whoever answered last."""
     choice = climb.choice
-    if choice is None or choice.step == Step.RULES or not struggles(climb):
+    if choice is None or not struggles(climb) or choice.step == Step.RULES:
         return None
     merits, incumbent = climb.merits(), climb.incumbent
     last = incumbent.model if incumbent is not None and incumbent.model in merits else choice.model
@@ -189,16 +191,20 @@ def _escalation(climb: Climb) -> Choice | None:
 
 def struggles(climb: Climb) -> bool:
     """The answer before this one didn't do, by what the caller or its tools say of it."""
-    features, policy = climb.features, climb.ground.policy.escalation
+    features, incumbent = climb.features, climb.incumbent
+    if features.turns < 2 and not features.tool_loop and incumbent is None:
+        return False  # the most common case: nothing went before
+    policy = climb.ground.policy.escalation
     if not policy.enabled or features.background is not None:
         return False
-    if climb.session and climb.incumbent is not None and climb.incumbent.again:
+    if incumbent is not None and incumbent.again:
         return True
     if features.tool_loop:
         failed = features.failed_tools
         # Whoever took over gets as many rounds of its own.
         return failed > 0 and failed % policy.failed_tools == 0
-    return features.turns > 1 and climb.classification.struggle >= _STRUGGLES
+    repeated = _REPEATED if features.repeats else 0.0
+    return features.turns > 1 and climb.classification.struggle + repeated >= _STRUGGLES
 
 
 def _scored(climb: Climb) -> str | None:
