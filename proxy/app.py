@@ -53,7 +53,7 @@ from proxy.server.health import Health, Heard, Look
 from proxy.server.link import Reach
 from proxy.server.orders import Action, Command, Orders, Ruling
 from proxy.server.site import create_site
-from proxy.server.state import Services
+from proxy.server.state import Rated, Services
 from proxy.settings import Settings
 from proxy.settings.public import registry
 from proxy.telemetry import logs
@@ -158,7 +158,7 @@ class Engine:
                 for upstream in (*self._retired, *self.upstreams.values()):
                     await upstream.aclose()
 
-    async def adopt(self, decided: Verdict | Ruling | Look) -> dict[str, Health] | None:
+    async def adopt(self, decided: Verdict | Ruling | Look | Rated) -> dict[str, Health] | None:
         """Does what was decided, or says what was asked for. Once a process serves, one at a time."""
         match decided:
             case Verdict():
@@ -167,7 +167,13 @@ class Engine:
                 self._obey(decided)
             case Look():
                 return self._health()
+            case Rated():
+                self.observe_feedback(decided)
         return None
+
+    def observe_feedback(self, rated: Rated) -> None:
+        """A caller's first word on an answer: one sight of the model's quality."""
+        self.adapt.observe(rated.model, Signal.QUALITY, rated.score)
 
     def _obey(self, ruling: Ruling) -> None:
         old, self.orders = self.orders, ruling.orders
@@ -302,6 +308,11 @@ class Engine:
             answer = await ask(Asked(f"admin {by}", dry_run=True), Reach.PARENT)
             return compared(answer.said, self.settings.epoch)
 
+        async def rate(rated: Rated, first: bool) -> None:
+            self.journal.score(rated.request_id, rated.score)
+            if first:
+                await ask(rated, Reach.SERVING)
+
         async def order(command: Command) -> Ruling:
             ruling: Ruling = (await ask(command, Reach.ALL)).said
             return ruling
@@ -323,6 +334,7 @@ class Engine:
             registry=lambda: registry(self.settings),
             compare=compare,
             weights=self._weights,
+            rate=rate,
             audit=Audit(self.clock),
             metrics=self.scrape.show,
             flush=self.recorder.flush,

@@ -17,6 +17,7 @@ from proxy.server.calls import calls_router
 from proxy.server.chat import PATH as CHAT
 from proxy.server.errors import EXCEPTION_HANDLERS
 from proxy.server.explain import explain_router
+from proxy.server.feedback import give_feedback
 from proxy.server.models import models_router
 from proxy.server.pages import page_routes
 from proxy.server.registry import registry_router
@@ -67,6 +68,7 @@ def create_site(services: Services, chat: App) -> Litestar:
         route_handlers=[
             status_router,
             models_router,
+            give_feedback,
             admin_router,
             registry_router,
             calls_router,

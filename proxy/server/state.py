@@ -25,14 +25,22 @@ class History(Protocol):
     def find(self, query: Query) -> Page:
         """Summaries, latest first."""
 
-    def record(self, request_id: str) -> dict[str, Any] | None:
-        """The whole record of one call."""
+    def record(self, request_id: str, key: str | None = None) -> dict[str, Any] | None:
+        """The whole record of one call, with the feedback on it; only one of this key, if one is named."""
 
     def trends(self, since: float, step: float) -> list[Trend]:
         """How attempts at each model went since then, in steps of so many seconds."""
 
     def spend(self, since: float, until: float) -> list[Row]:
         """By day and model, between two Unix times."""
+
+
+class Rated(Struct, frozen=True):
+    """A caller's feedback on an answer, 0..1: what every process may learn from."""
+
+    request_id: str
+    model: str
+    score: float
 
 
 class Services(Struct):
@@ -60,6 +68,8 @@ class Services(Struct):
     """The files beside what is in force, for the admin of this name."""
     weights: Callable[[], Mapping[str, Any]]
     """What decisions weigh, and where it comes from."""
+    rate: Callable[[Rated, bool], Awaitable[None]]
+    """Keeps feedback; when it is the first on its call, every process learns of it."""
     audit: Audit
     metrics: Callable[[], tuple[bytes, str]]
     """The exposition and its content type."""

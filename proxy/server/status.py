@@ -15,10 +15,11 @@ AnyRequest = Request[Any, Any, Any]
 _ENDPOINTS = {
     "chat": "POST /v1/chat/completions",
     "models": "GET /v1/models",
+    "feedback": "POST /v1/feedback",
     "alive": "GET /healthz",
     "ready": "GET /readyz",
     "metrics": "GET /metrics",
-    "admin": "GET /admin/v1/models",
+    "admin": "GET /admin/v1/openapi.json",
 }
 
 

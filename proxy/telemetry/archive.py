@@ -162,13 +162,14 @@ class Reader:
         for found in self._select("SELECT record", query):
             yield found[0]
 
-    def record(self, request_id: str) -> tuple[bytes, float | None] | None:
-        """The last call of this id, as JSON, and the feedback on it."""
+    def record(self, request_id: str, key: str | None = None) -> tuple[bytes, float | None] | None:
+        """The last call of this id (of this key), as JSON, and the feedback on it."""
         sql = (
             "SELECT record, (SELECT score FROM feedback WHERE request_id = c.request_id) FROM calls c "
-            "WHERE request_id = ? ORDER BY id DESC LIMIT 1"
+            "WHERE request_id = ? AND (? IS NULL OR key_id = ?) ORDER BY id DESC LIMIT 1"
         )
-        found: tuple[bytes, float | None] | None = self._connection.execute(sql, (request_id,)).fetchone()
+        cursor = self._connection.execute(sql, (request_id, key, key))
+        found: tuple[bytes, float | None] | None = cursor.fetchone()
         return found
 
     def spend(self, since: float, until: float) -> list[Row]:

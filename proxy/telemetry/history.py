@@ -38,17 +38,19 @@ class History:
         full = len(calls) == query.limit
         return Page(calls, calls[-1]["cursor"] if full else None, "database")
 
-    def record(self, request_id: str) -> dict[str, Any] | None:
-        """The whole record of the last call of this id, with the feedback on it."""
+    def record(self, request_id: str, key: str | None = None) -> dict[str, Any] | None:
+        """The whole record of the last call of this id (of this key), with the feedback on it."""
         reader, found = self._open(), None
         if reader is not None:
             with reader:
-                found = reader.record(request_id)
+                found = reader.record(request_id, key)
         if found is not None:
             return {**json.loads(found[0]), "score": found[1]}
         recent = (each for each in reversed(list(self._journal.recent)) if each.request_id == request_id)
-        record = next(recent, None)
-        return {**json.loads(encode(record)), "score": None} if record is not None else None
+        record = next((each for each in recent if key is None or each.key_id == key), None)
+        if record is None:
+            return None
+        return {**json.loads(encode(record)), "score": self._journal.scored.get(request_id)}
 
     def spend(self, since: float, until: float) -> list[Row]:
         """By day and model; nothing without a database."""

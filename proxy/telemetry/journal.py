@@ -72,6 +72,8 @@ class Journal:
         self._thread: threading.Thread | None = None
         self.recent: deque[CallRecord] = deque(maxlen=policy.recent)
         """The latest, the last one at the end."""
+        self.scored: dict[str, float] = {}
+        """The latest feedback: request id -> score."""
         self.lost = 0
         """Calls that could not be kept."""
         self.adopt(policy)
@@ -106,6 +108,9 @@ class Journal:
 
     def score(self, request_id: str, score: float) -> None:
         """A caller's feedback on a call."""
+        self.scored[request_id] = score
+        if len(self.scored) > self._policy.recent:
+            del self.scored[next(iter(self.scored))]
         if self._policy.file is not None:
             with self._changed:
                 self._scores.append((request_id, score, self._wall()))

@@ -20,7 +20,7 @@ from proxy.server.health import Health, Heard
 from proxy.server.orders import KEPT, Command, Orders, Ruling, obey
 from proxy.server.policy import AccessKey, AccessPolicy
 from proxy.server.site import create_site
-from proxy.server.state import Services
+from proxy.server.state import Rated, Services
 from proxy.types import Model, Need, Price
 
 KEY = {"authorization": "Bearer sk-alice"}
@@ -54,13 +54,23 @@ class Shelf:
 
     def __init__(self) -> None:
         self.asked: list[Query] = []
+        self.calls: dict[str, dict[str, Any]] = {
+            "req-1": {"request_id": "req-1", "key_id": "alice", "selected_model": "claude", "score": None},
+            "req-refused": {
+                "request_id": "req-refused",
+                "key_id": "alice",
+                "selected_model": None,
+                "score": None,
+            },
+        }
 
     def find(self, query: Query) -> Page:
         self.asked.append(query)
         return Page([{"request_id": "req-1"}], 7, "database")
 
-    def record(self, request_id: str) -> dict[str, Any] | None:
-        return {"request_id": request_id, "score": None} if request_id == "req-1" else None
+    def record(self, request_id: str, key: str | None = None) -> dict[str, Any] | None:
+        found = self.calls.get(request_id)
+        return found if found is not None and key in (None, found["key_id"]) else None
 
     def trends(self, since: float, step: float) -> list[Trend]:
         return [Trend("claude", [{"at": since, "step": step}])]
@@ -88,6 +98,8 @@ class World:
         self.heard = Heard({"1": {"claude": Health(circuit(), observed(success=0.75, evidence=4.0), 2)}})
         self.orders = Orders()
         self.kept = True
+        self.shelf = Shelf()
+        self.rated: list[tuple[Rated, bool]] = []
         self.is_draining = False
         self.commands: list[tuple[str, str]] = []
         self.chats: list[str] = []
@@ -108,7 +120,8 @@ class World:
             audit=Audit(lambda: self.now),
             metrics=lambda: (b"llm_requests_total 1.0\n", "text/plain; version=1.0.0; charset=utf-8"),
             flush=lambda: self.commands.append(("flush", "")),
-            history=Shelf(),
+            history=self.shelf,
+            rate=self.rate,
             explain=self.explain,
             decided_again=lambda record: {"selected_model": "claude"},
             draining=lambda: self.is_draining,
@@ -119,6 +132,11 @@ class World:
         if row.get("model") == "gone":
             raise ApiError(404, "No model 'gone'.", code="model_not_found", param="model")
         return {"selected_model": "claude", "asked": row}
+
+    async def rate(self, rated: Rated, first: bool) -> None:
+        """Stands for the call log and the other workers."""
+        self.rated.append((rated, first))
+        self.shelf.calls[rated.request_id]["score"] = rated.score
 
     async def look(self) -> Heard:
         """Stands for the workers."""

@@ -61,6 +61,8 @@ def test_a_bad_filter_is_named(client: Client, query: str, param: str, said: str
 def test_one_call(client: Client) -> None:
     assert client.get("/admin/v1/calls/req-1", headers=ADMIN).json() == {
         "request_id": "req-1",
+        "key_id": "alice",
+        "selected_model": "claude",
         "score": None,
         "decision": {"selected_model": "claude"},
     }
