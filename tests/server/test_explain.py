@@ -32,7 +32,7 @@ def test_a_decision_without_a_call(client: Client, body: dict[str, Any]) -> None
         (b'"text"', 400, None),
         (b"[" * 30_000, 400, None),
         (b'{"prompt": "\xff"}', 400, None),
-        (b'{"prompt": "' + b"x" * 70_000 + b'"}', 413, None),
+        (b'{"prompt": "' + b"x" * 5_000_000 + b'"}', 413, None),
     ],
 )  # fmt: skip
 def test_what_is_refused(client: Client, body: bytes, status: int, param: str | None) -> None:
