@@ -65,6 +65,7 @@ from proxy.telemetry.journal import Journal
 from proxy.telemetry.logs import CallLog
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.otlp import open_exports
+from proxy.telemetry.policy import PROMPT_MARGIN
 from proxy.telemetry.scrape import Scrape
 from proxy.telemetry.traces import open_traces
 from proxy.types import SIMULATED, Model, Provider
@@ -264,7 +265,7 @@ class Engine:
             judge=settings.routing.judge,
             judge_intents=tuple(settings.intents.intents),
             deadline=settings.timeouts.total,
-            prompt_chars=settings.calls.prompt_chars if settings.calls.prompts else 0,
+            prompt_chars=settings.calls.prompt_chars + PROMPT_MARGIN if settings.calls.prompts else 0,
         )
 
     def _executor(self, settings: Settings) -> Executor:

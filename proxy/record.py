@@ -72,6 +72,10 @@ class Grounds(Struct, frozen=True, omit_defaults=True):
     exploring: bool = False
 
 
+OUTCOMES = ("ok", "error", "refused", "caller_left", "aborted")
+"""How calls end: `refused` by us, before any attempt; `aborted` after the commit point."""
+
+
 class CallRecord(Struct):
     """Everything that is kept of one call. Emitted exactly once, whatever happened."""
 
@@ -113,8 +117,7 @@ class CallRecord(Struct):
     """Time in the queue in front of everything, which counts as neither."""
     fallback_used: bool = False
     outcome: str = "error"
-    """`ok`, `error`, `refused` (by us, before any attempt), `caller_left`, or `aborted` after the commit
-    point."""
+    """One of OUTCOMES."""
     status: int = 500
     """The HTTP status that the caller saw; 499 when it left."""
     error_code: str | None = None

@@ -46,12 +46,7 @@ ONLY_IN = {
     "litestar": ("proxy.server.*", "proxy.app"),
     "uvicorn": ("proxy.server.*", "proxy.launch"),
     "opentelemetry": ("proxy.telemetry.traces", "proxy.telemetry.otlp"),
-    "sqlite3": (
-        "proxy.telemetry.archive",
-        "proxy.telemetry.journal",
-        "proxy.telemetry.history",
-        "proxy.commands.*",
-    ),
+    "sqlite3": ("proxy.telemetry.archive", "proxy.telemetry.schema"),
     "yaml": ("proxy.settings.*",),
     "os": ("proxy.settings.*", "proxy.__main__", "proxy.commands.*", "proxy.server.serving"),
     "httptools": ("proxy.dispatch.*", "proxy.server.protocol", "proxy.server.framing"),

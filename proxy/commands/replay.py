@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sqlite3
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -50,7 +49,7 @@ def _replay(options: argparse.Namespace) -> int:
     with ExitStack() as files:
         try:
             rows, size = _rows(options, settings.calls.file, files)
-        except (OSError, ArchiveError, sqlite3.Error) as error:
+        except (OSError, ArchiveError) as error:
             return refuse(str(error))
         bar = Bar(sys.stderr, size, time.monotonic) if sys.stderr.isatty() else None
         tally = Tally()

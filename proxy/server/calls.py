@@ -18,7 +18,7 @@ from litestar import Request, Router, get
 from litestar.params import Parameter
 
 from proxy.errors import ApiError
-from proxy.record import Query
+from proxy.record import OUTCOMES, Query
 from proxy.server.guards import needs_admin_key
 from proxy.server.state import services
 from proxy.wire.when import FORMS, moment
@@ -39,7 +39,7 @@ async def list_calls(
     request: AnyRequest,
     model: _TEXT = None,
     intent: _TEXT = None,
-    outcome: _TEXT = None,
+    outcome: Annotated[str | None, Parameter(description=f"one of {', '.join(OUTCOMES)}")] = None,
     failed: Annotated[str | None, Parameter(description="true: only calls that failed")] = None,
     since: _WHEN = None,
     until: _WHEN = None,
@@ -116,6 +116,12 @@ def _text(text: str, _: float) -> str:
     return text
 
 
+def _outcome(text: str, _: float) -> str:
+    if text not in OUTCOMES:
+        raise ValueError(f"{text[:40]!r} is not one of {', '.join(OUTCOMES)}")
+    return text
+
+
 def _flag(text: str, _: float) -> bool:
     if text.lower() not in ("true", "false", "1", "0"):
         raise ValueError(f"{text[:40]!r} is neither true nor false")
@@ -130,7 +136,8 @@ def _whole(text: str, least: int, most: int) -> int:
 
 
 _READ: dict[str, Callable[[str, float], Any]] = {
-    **dict.fromkeys(("model", "intent", "outcome", "request_id", "session", "key"), _text),
+    **dict.fromkeys(("model", "intent", "request_id", "session", "key"), _text),
+    "outcome": _outcome,
     "failed": _flag,
     "since": moment,
     "until": moment,

@@ -6,13 +6,13 @@ Every method may wait for the disk, and is called in a thread.
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from proxy.record import Page, Query, Row, Trend
-from proxy.telemetry.archive import ArchiveError, Reader, summaries
+from proxy.record import CallRecord, Page, Query, Row, Trend
+from proxy.telemetry.archive import ArchiveError, Reader, RefusedError, summaries
 from proxy.telemetry.encoding import encode
 from proxy.telemetry.journal import Journal
 
@@ -30,50 +30,54 @@ class History:
 
     def find(self, query: Query) -> Page:
         """Summaries, latest first."""
-        reader = self._open()
-        if reader is None:
-            return Page(summaries(reversed(list(self._journal.recent)), query), None, "memory")
-        with reader:
-            calls = reader.find(query)
+        try:
+            with self._reader() as reader:
+                calls = reader.find(query)
+        except ArchiveError:
+            return Page(summaries(self._recent(), query), None, "memory")
         full = len(calls) == query.limit
         return Page(calls, calls[-1]["cursor"] if full else None, "database")
 
     def record(self, request_id: str, key: str | None = None) -> dict[str, Any] | None:
         """The whole record of the last call of this id (of this key), with the feedback on it."""
-        reader, found = self._open(), None
-        if reader is not None:
-            with reader:
+        try:
+            with self._reader() as reader:
                 found = reader.record(request_id, key)
+        except ArchiveError:
+            found = None
         if found is not None:
             return {**json.loads(found[0]), "score": found[1]}
-        recent = (each for each in reversed(list(self._journal.recent)) if each.request_id == request_id)
-        record = next((each for each in recent if key is None or each.key_id == key), None)
-        if record is None:
-            return None
-        return {**json.loads(encode(record)), "score": self._journal.scored.get(request_id)}
+        for record in self._recent():
+            if record.request_id == request_id and key in (None, record.key_id):
+                return {**json.loads(encode(record)), "score": self._journal.scored.get(request_id)}
+        return None
 
     def spend(self, since: float, until: float) -> list[Row]:
         """By day and model; nothing without a database."""
-        reader = self._open()
-        if reader is None:
+        try:
+            with self._reader() as reader:
+                return reader.spend(since, until)
+        except ArchiveError:
             return []
-        with reader:
-            return reader.spend(since, until)
 
     def trends(self, since: float, step: float) -> list[Trend]:
         """How attempts at each model went; nothing without a database."""
-        reader = self._open()
-        if reader is None:
+        try:
+            with self._reader() as reader:
+                return reader.trends(since, step, TREND_CALLS)
+        except ArchiveError:
             return []
-        with reader:
-            return reader.trends(since, step, TREND_CALLS)
 
-    def _open(self) -> Reader | None:
+    def _recent(self) -> list[CallRecord]:
+        """Those in memory, the latest first."""
+        return list(self._journal.recent)[::-1]
+
+    @contextmanager
+    def _reader(self) -> Iterator[Reader]:
+        """Raises ArchiveError where there is no database, or none that can be read."""
         file = self._file()
         if file is None:
-            return None
+            raise RefusedError("no call is kept")
         self._journal.flush()
-        try:
-            return Reader(Path(file))
-        except (ArchiveError, sqlite3.Error):
-            return None
+        with Reader(Path(file)) as reader:
+            yield reader

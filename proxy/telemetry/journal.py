@@ -9,7 +9,6 @@ kept is lost and counted, and the next batch is tried again. `archive.py` has th
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,10 +18,10 @@ from typing import Any, NamedTuple
 from msgspec import UNSET
 
 from proxy.record import CallRecord, Grounds
-from proxy.telemetry.archive import Archive, ArchiveError, row
+from proxy.telemetry.archive import Archive, ArchiveError, RefusedError, row
 from proxy.telemetry.encoding import encode
-from proxy.telemetry.policy import CallsPolicy
-from proxy.telemetry.redaction import redaction
+from proxy.telemetry.policy import PROMPT_MARGIN, CallsPolicy
+from proxy.telemetry.redaction import REDACTED, redaction
 from proxy.types import RoutePlan
 
 logger = logging.getLogger("kuro.calls")
@@ -36,7 +35,7 @@ BACKLOG = 20_000
 PATIENCE = 5.0
 """Seconds that the end of the process, or somebody who asks, waits for what isn't written yet."""
 PRUNES = 60.0
-"""Seconds between two looks for what is to be forgotten."""
+"""Seconds between two looks for what is to be forgotten, also while there is no call."""
 
 
 Score = tuple[str, float, float]
@@ -47,7 +46,7 @@ GroundsOf = Callable[[RoutePlan, str], Grounds]
 
 
 class Kept(NamedTuple):
-    """A record with what other sinks don't get."""
+    """A record with what other sinks don't get. The prompt is as it was asked: the thread redacts it."""
 
     record: CallRecord
     why: tuple[RoutePlan, str] | None
@@ -81,7 +80,6 @@ class Journal:
     def adopt(self, policy: CallsPolicy) -> None:
         """A reload. The file stays the one that it was."""
         self._policy = policy
-        self._redact = redaction(policy.redact)
         if self.recent.maxlen != policy.recent:
             self.recent = deque(self.recent, policy.recent)
 
@@ -91,8 +89,7 @@ class Journal:
         for record in records:
             why, prompt = record.why, record.prompt
             record.why = record.prompt = UNSET
-            text = None if prompt is UNSET else self._redact(prompt)
-            kept.append(Kept(record, None if why is UNSET else why, text))
+            kept.append(Kept(record, None if why is UNSET else why, None if prompt is UNSET else prompt))
         self.recent.extend(records)
         if self._policy.file is None:
             return
@@ -143,8 +140,8 @@ class Journal:
     def _run(self) -> None:
         writer = _Writer(self._grounds)
         while True:
-            self._wake.wait()
-            self._hurry.wait(GATHER)
+            if self._wake.wait(PRUNES):
+                self._hurry.wait(GATHER)
             with self._changed:
                 self._wake.clear()
                 kept, self._waiting = self._waiting, []
@@ -168,6 +165,8 @@ class _Writer:
     def __init__(self, grounds: GroundsOf) -> None:
         self._grounds = grounds
         self._archive: Archive | None = None
+        self._redact = redaction(())
+        self._patterns: tuple[str, ...] = ()
         self._refused = False
         self._failures = 0
         self._pruned = 0.0
@@ -177,16 +176,16 @@ class _Writer:
         if self._refused or policy.file is None:
             return len(kept)
         try:
-            archive = self._archive or self._open(Path(policy.file))
+            archive = self._opened(Path(policy.file))
             if kept:
-                archive.add([_row(each, self._grounds) for each in kept])
+                archive.add([self._row(each, policy) for each in kept])
             for score in scores:
                 archive.score(*score)
             self._failures = 0
-        except ArchiveError as error:
+        except RefusedError as error:
             self._refused = True
             logger.error("calls are not kept: %s", error)
-        except (sqlite3.Error, OSError) as error:
+        except ArchiveError as error:
             self._fail(error)
         else:
             self._prune(archive, policy, now)
@@ -198,9 +197,31 @@ class _Writer:
             self._archive.close()
             self._archive = None
 
-    def _open(self, path: Path) -> Archive:
-        self._archive = Archive(path)
+    def _opened(self, path: Path) -> Archive:
+        """The database; a new one where somebody has moved or removed it."""
+        if self._archive is not None and not self._archive.stands():
+            self.close()
+        if self._archive is None:
+            self._archive = Archive(path)
         return self._archive
+
+    def _row(self, kept: Kept, policy: CallsPolicy) -> tuple[Any, ...]:
+        stored = encode(kept.record)
+        if kept.why is not None:
+            stored = b'%b,"grounds":%b}' % (stored[:-1], encode(self._grounds(*kept.why)))
+        if kept.prompt is not None:
+            stored = b'%b,"prompt":%b}' % (stored[:-1], encode(self._redacted(kept.prompt, policy)))
+        return row(kept.record, stored)
+
+    def _redacted(self, prompt: str, policy: CallsPolicy) -> str:
+        if policy.redact != self._patterns:
+            self._redact, self._patterns = redaction(policy.redact), policy.redact
+        text = self._redact(prompt)
+        if len(prompt) >= policy.prompt_chars + PROMPT_MARGIN:
+            # It was cut, perhaps within a secret that is too short now to be found: its end goes, as far
+            # as nothing was found in it.
+            text = text[: max(len(text) - PROMPT_MARGIN, text.rfind(REDACTED) + len(REDACTED))]
+        return text[: policy.prompt_chars]
 
     def _fail(self, error: Exception) -> None:
         self.close()
@@ -216,14 +237,5 @@ class _Writer:
         try:
             if not archive.prune(now - policy.max_age, policy.max_bytes):
                 self._pruned = now
-        except sqlite3.Error as error:
+        except ArchiveError as error:
             self._fail(error)
-
-
-def _row(kept: Kept, grounds: GroundsOf) -> tuple[Any, ...]:
-    stored = encode(kept.record)
-    if kept.why is not None:
-        stored = b'%b,"grounds":%b}' % (stored[:-1], encode(grounds(*kept.why)))
-    if kept.prompt is not None:
-        stored = b'%b,"prompt":%b}' % (stored[:-1], encode(kept.prompt))
-    return row(kept.record, stored)

@@ -41,13 +41,18 @@ class RecordPolicy(Struct, frozen=True):
 REDACT = (
     r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",  # e-mail
     r"\b(?:sk|pk|rk|gsk|xox[abprs]|gh[opsu]|glpat|AKIA|AIza|hf)[-_]?[A-Za-z0-9_-]{16,}",  # API keys
-    r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+",  # JSON web tokens
+    r"\beyJ[\w-]{8,}(?:\.[\w-]*){1,2}",  # JSON web tokens
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
     r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b",  # IBAN
     r"\b(?:[3-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{4}|3[47]\d{2}[ -]?\d{6}[ -]?\d{5})\b",  # card numbers
     r"\+\d{1,3}[ .-]?(?:\(?\d{1,4}\)?[ .-]?){2,5}\d{2,4}\b",  # telephone numbers
+    r"(?:\(\d{3}\) ?|\b\d{3}[-.])\d{3}[-.]\d{4}\b",  # ... as they are written in North America
 )
 """What is taken out of prompts where the configuration names nothing else; RE2."""
+
+
+PROMPT_MARGIN = 1000
+"""Characters of a prompt beyond those that are kept: a secret at the end is seen as a whole."""
 
 
 class CallsPolicy(Struct, frozen=True):
@@ -66,7 +71,7 @@ class CallsPolicy(Struct, frozen=True):
     prompts: bool = False
     """Keep the text that was asked, too: in the call log alone."""
     prompt_chars: int = 4000
-    """Characters kept of it."""
+    """Characters kept of it. PROMPT_MARGIN more are looked through for what is to be redacted."""
     redact: tuple[str, ...] = REDACT
     """What of it becomes `[redacted]`."""
 

@@ -20,7 +20,7 @@ from proxy.telemetry import journal as room
 from proxy.telemetry.archive import Reader
 from proxy.telemetry.history import History
 from proxy.telemetry.journal import BACKLOG, Journal
-from proxy.telemetry.policy import CallsPolicy
+from proxy.telemetry.policy import PROMPT_MARGIN, CallsPolicy
 from tests.telemetry.conftest import Make
 
 NOON = 1_800_000_000.0
@@ -36,9 +36,9 @@ def path(tmp_path: Path) -> Path:
 def opened(path: Path) -> Iterator[Open]:
     journals: list[Journal] = []
 
-    def open_journal(now: float = NOON, **members: Any) -> Journal:
+    def open_journal(wall: Callable[[], float] = lambda: NOON, **members: Any) -> Journal:
         policy = CallsPolicy(**{"file": str(path), **members})
-        journals.append(Journal(policy, lambda: now, lambda plan, epoch: Grounds(epoch)))
+        journals.append(Journal(policy, wall, lambda plan, epoch: Grounds(epoch)))
         return journals[-1]
 
     yield open_journal
@@ -119,6 +119,54 @@ def test_what_is_old_is_forgotten_in_passing(opened: Open, make: Make, path: Pat
     assert ids(path) == ["new"]
 
 
+def prompt_kept(journal: Journal, path: Path, make: Make, prompt: str) -> str:
+    journal.write([make(prompt=prompt)])
+    journal.flush()
+    with Reader(path) as reader:
+        text = json.loads(next(reader.records(Query())))["prompt"]
+    assert isinstance(text, str)
+    return text
+
+
+CARD = "4111 1111 1111 1111 "
+
+
+@pytest.mark.parametrize(
+    ("chars", "prompt", "kept"),
+    [
+        pytest.param(60, "x" * 200, "x" * 60, id="no secret"),
+        pytest.param(60, "x" * 50 + " jane@mail.example", "x" * 50 + " [redacted", id="across the end"),
+        pytest.param(60, "x" * 50 + " sk-" + "1" * 5000, "x" * 50 + " [redacted", id="longer than all"),
+        pytest.param(3000, CARD * 195 + "x" * 91 + CARD, ("[redacted] " * 195)[:-1], id="half of one"),
+    ],
+)
+def test_a_long_prompt_is_cut_after_its_secrets_were_taken_out(
+    opened: Open, make: Make, path: Path, chars: int, prompt: str, kept: str
+) -> None:
+    journal = opened(prompt_chars=chars)
+    assert prompt_kept(journal, path, make, prompt[: chars + PROMPT_MARGIN]) == kept
+
+
+def test_a_reload_changes_what_is_redacted(opened: Open, make: Make, path: Path) -> None:
+    journal = opened()
+    assert prompt_kept(journal, path, make, "zebra, jane@mail.example") == "zebra, [redacted]"
+    journal.adopt(CallsPolicy(file=str(path), redact=("zebra",)))
+    assert prompt_kept(journal, path, make, "zebra, jane@mail.example") == "[redacted], jane@mail.example"
+
+
+def test_what_is_old_is_forgotten_without_a_call(
+    opened: Open, make: Make, path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(room, "PRUNES", 0.01)
+    hours = iter([NOON, *(NOON + 101 for _ in range(100_000))])
+    journal = opened(lambda: next(hours), max_age=100.0)
+    journal.write([make(request_id="old", time=NOON)])
+    journal.flush()
+    deadline = time.monotonic() + 10
+    while ids(path):
+        assert time.monotonic() < deadline
+
+
 # --- what goes wrong -----------------------------------------------------------------------------
 
 
@@ -174,3 +222,27 @@ def test_what_finds_the_backlog_full_is_lost(opened: Open, make: Make, path: Pat
     journal.write([replace(record, request_id=f"{n}") for n in range(25)])
     journal.flush()
     assert (journal.lost, len(ids(path)), BACKLOG) == (15, 10, 20_000)
+
+
+def test_a_file_that_was_removed_is_made_anew(opened: Open, make: Make, path: Path) -> None:
+    journal = opened()
+    journal.write([make(request_id="gone")])
+    journal.flush()
+    for file in path.parent.glob("calls.db*"):
+        file.unlink()
+    journal.write([make(request_id="kept")])
+    journal.flush()
+    assert ids(path) == ["kept"] and journal.lost == 0
+
+
+def test_a_file_that_breaks_is_answered_for_from_memory(opened: Open, make: Make, path: Path) -> None:
+    journal = opened()
+    journal.write([make(request_id="a")])
+    journal.close()
+    content = path.read_bytes()
+    path.write_bytes(content[:200] + b"\xff" * (len(content) - 200))
+    history = History(journal, lambda: str(path))
+    page, record = history.find(Query()), history.record("a")
+    assert (page.source, [row["request_id"] for row in page.calls]) == ("memory", ["a"])
+    assert record is not None and record["request_id"] == "a"
+    assert history.spend(0.0, NOON + 1) == [] and history.trends(0.0, 60.0) == []

@@ -1,0 +1,147 @@
+"""The call log's tables, how those of former versions become today's, and whose file a database is.
+
+    calls     a row for each call, narrow: what is asked for, summed up and shown; looking through 400,000 of
+              them takes 30 ms, where it took 450 with the records among them
+    records   the whole records, as JSON; they go with their calls
+    feedback  what callers said of their calls
+
+The schema's number is the database's user_version. A database of another application or of a newer version is
+refused and left as it is.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+APPLICATION = 0x4B75726F
+""""Kuro", as SQLite's application_id."""
+
+MIGRATIONS = (
+    """
+    CREATE TABLE calls (
+        id INTEGER PRIMARY KEY,
+        time REAL NOT NULL, request_id TEXT NOT NULL, session TEXT NOT NULL, key_id TEXT NOT NULL,
+        requested_model TEXT NOT NULL, model TEXT, provider TEXT, intent TEXT, route TEXT NOT NULL,
+        outcome TEXT NOT NULL, status INTEGER NOT NULL, error_code TEXT,
+        latency_ms REAL NOT NULL, ttft_ms REAL, prompt_tokens INTEGER, completion_tokens INTEGER,
+        cost_usd REAL, wasted_usd REAL NOT NULL, baseline_usd REAL, fallback INTEGER NOT NULL,
+        record BLOB NOT NULL
+    );
+    CREATE INDEX calls_time ON calls (time);
+    CREATE INDEX calls_request ON calls (request_id);
+    CREATE INDEX calls_session ON calls (session) WHERE session <> '';
+    CREATE TABLE feedback (
+        request_id TEXT PRIMARY KEY, score REAL NOT NULL, time REAL NOT NULL
+    ) WITHOUT ROWID;
+    """,
+    """
+    ALTER TABLE calls RENAME TO wide;
+    CREATE TABLE calls (
+        id INTEGER PRIMARY KEY,
+        time REAL NOT NULL, request_id TEXT NOT NULL, session TEXT NOT NULL, key_id TEXT NOT NULL,
+        requested_model TEXT NOT NULL, model TEXT, provider TEXT, intent TEXT, route TEXT NOT NULL,
+        profile TEXT NOT NULL, outcome TEXT NOT NULL, status INTEGER NOT NULL, error_code TEXT,
+        latency_ms REAL NOT NULL, ttft_ms REAL, prompt_tokens INTEGER, completion_tokens INTEGER,
+        cost_usd REAL, wasted_usd REAL NOT NULL, baseline_usd REAL, fallback INTEGER NOT NULL
+    );
+    CREATE TABLE records (id INTEGER PRIMARY KEY, record BLOB NOT NULL);
+    INSERT INTO records SELECT id, record FROM wide;
+    INSERT INTO calls SELECT
+        id, time, request_id, session, key_id, requested_model, model, provider, intent, route, '', outcome,
+        status, error_code, latency_ms, ttft_ms, prompt_tokens, completion_tokens, cost_usd, wasted_usd,
+        baseline_usd, fallback FROM wide;
+    DROP TABLE wide;
+    CREATE INDEX calls_time ON calls (time);
+    CREATE INDEX calls_request ON calls (request_id)
+    """,
+)
+"""What makes version n + 1 of version n: statements with `;` between them. Those that stood on main are never
+changed."""
+
+
+class ArchiveError(Exception):
+    """It can't be written or read now; later it may be. Says which file, and what was said about it."""
+
+
+class RefusedError(ArchiveError):
+    """The file is not ours to use, and trying again won't help. Says what will."""
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Whatever SQLite and the disk complain about, as ArchiveError."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise ArchiveError(f"{path}: {error}") from error
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
+    """All or nothing. DEFERRED: what is read belongs together."""
+    connection.execute(f"BEGIN {kind}")
+    try:
+        yield connection
+    except BaseException:
+        if connection.in_transaction:  # a full disk rolls back by itself
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Makes it today's schema, whatever the file held before. Raises RefusedError."""
+    check(connection, path)
+    # The first two are for a new file: five records on a page instead of two halves of its room.
+    connection.execute("PRAGMA page_size = 8192")
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    # WAL: readers never wait, and what was committed before a kill -9 is there after it.
+    connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    connection.execute("PRAGMA synchronous = NORMAL")
+    # Each page is written to the log and, at a checkpoint, to the database: rarer ones save a third of that.
+    connection.execute("PRAGMA wal_autocheckpoint = 4000").fetchall()
+    connection.execute("PRAGMA cache_size = -512").fetchall()  # KB; what is written is seldom read again
+    connection.execute("PRAGMA journal_size_limit = 67108864").fetchall()
+    if _number(connection, "user_version") < len(MIGRATIONS):
+        with transaction(connection):
+            _migrate(connection)
+
+
+def check(connection: sqlite3.Connection, path: Path, reading: bool = False) -> None:
+    """Raises RefusedError for a file that isn't ours. An empty one is; for `reading` it must be of today."""
+    try:
+        with transaction(connection, "DEFERRED"):  # another process may be making it right now
+            application = _number(connection, "application_id")
+            version = _number(connection, "user_version")
+            used = connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        raise RefusedError(f"{path} is no SQLite database: name another file, or move it away") from error
+    if used and application != APPLICATION:
+        raise RefusedError(f"{path} is another application's database: name another file")
+    known = len(MIGRATIONS)
+    if reading and version < known:
+        raise RefusedError(
+            f"{path} is of an older Kuro: the next call that the proxy serves brings it up to date"
+        )
+    if version > known:
+        raise RefusedError(
+            f"{path} is of a newer Kuro (version {version}, known is {known}): upgrade, or name another file"
+        )
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    version = _number(connection, "user_version")  # anew: another process may have been here meanwhile
+    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        for statement in filter(str.strip, script.split(";")):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {number}")
+    connection.execute(f"PRAGMA application_id = {APPLICATION}")
+
+
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])

@@ -1,0 +1,142 @@
+"""The tables of the call log: made once by many, brought up to date, and whose file is refused."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.record import CallRecord, Query
+from proxy.telemetry import schema as room
+from proxy.telemetry.archive import Archive, Reader, row
+from proxy.telemetry.encoding import encode
+from proxy.telemetry.schema import APPLICATION, MIGRATIONS, ArchiveError, RefusedError
+from tests.telemetry.conftest import Make
+
+NOON = 1_800_000_000.0
+
+
+def rows(*records: CallRecord) -> list[tuple[Any, ...]]:
+    return [row(record, encode(record)) for record in records]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "calls.db"
+
+
+# --- whose file it is ----------------------------------------------------------------------------
+
+
+def made(path: Path, *statements: str) -> None:
+    path.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+FOREIGN = [
+    pytest.param(("CREATE TABLE calls (x)",), "another application's database", id="another application's"),
+    pytest.param(
+        (f"PRAGMA application_id = {APPLICATION}", f"PRAGMA user_version = {len(MIGRATIONS) + 1}",
+         "CREATE TABLE calls (x)"),
+        "of a newer Kuro",
+        id="a newer version's",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("statements", "said"), FOREIGN)
+@pytest.mark.parametrize("opens", [Archive, Reader])
+def test_a_foreign_database_is_refused_and_left_as_it_is(
+    opens: type[Any], statements: tuple[str, ...], said: str, path: Path
+) -> None:
+    made(path, *statements)
+    before = path.read_bytes()
+    with pytest.raises(RefusedError, match=said):
+        opens(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("opens", [Archive, Reader])
+def test_what_is_no_database_is_refused_and_left_as_it_is(opens: type[Any], path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("Dear diary, " * 500)
+    with pytest.raises(RefusedError, match="no SQLite database"):
+        opens(path)
+    assert path.read_text() == "Dear diary, " * 500
+
+
+def test_a_reader_makes_no_database(path: Path) -> None:
+    with pytest.raises(RefusedError, match="no call has been kept yet"):
+        Reader(path)
+    assert not path.exists()
+
+
+def test_many_that_make_it_at_once_have_one(tmp_path: Path, make: Make) -> None:
+    """None sees it half made, and takes it for another application's."""
+
+    def write(path: Path, name: str) -> None:
+        start.wait()
+        archive = Archive(path)
+        archive.add(rows(make(request_id=name)))
+        archive.close()
+
+    for n in range(10):
+        start = threading.Barrier(8)
+        path = tmp_path / f"{n}.db"
+        writers = [threading.Thread(target=write, args=(path, f"{k}")) for k in range(8)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        with Reader(path) as reader:
+            assert sorted(found["request_id"] for found in reader.find(Query())) == [f"{k}" for k in range(8)]
+
+
+FORMER = """
+INSERT INTO calls VALUES (7, 1800000000.0, 'a', 's', 'alice', 'auto', 'groq/llama', 'groq', 'math', 'score',
+    'ok', 200, NULL, 12.5, NULL, 10, 20, 0.5, 0.0, NULL, 1, CAST('{"request_id":"a"}' AS BLOB))
+"""
+
+
+def test_calls_of_the_first_version_are_kept(path: Path, make: Make) -> None:
+    made(
+        path,
+        *filter(str.strip, MIGRATIONS[0].split(";")),
+        FORMER,
+        "INSERT INTO feedback VALUES ('a', 0.5, 1)",
+        f"PRAGMA application_id = {APPLICATION}",
+        "PRAGMA user_version = 1",
+    )
+    with pytest.raises(RefusedError, match="of an older Kuro"):
+        Reader(path)
+    archive = Archive(path)
+    archive.add(rows(make(request_id="b")))
+    archive.close()
+    with Reader(path) as reader:
+        later, former = reader.find(Query())
+        assert reader.record("a") == (b'{"request_id":"a"}', 0.5)
+        assert json.loads(next(reader.records(Query())))["request_id"] == "b"
+    assert (former["cursor"], former["model"], former["cost_usd"]) == (7, "groq/llama", 0.5)
+    assert (later["cursor"], later["profile"], former["profile"]) == (8, make().profile, "")
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE sql <> ''")}
+    assert names == {"calls", "records", "feedback", "calls_time", "calls_request"}
+
+
+def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: Any) -> None:
+    Archive(path).close()
+    monkeypatch.setattr(room, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE later (x); NOT SQL;"))
+    with pytest.raises(ArchiveError, match="syntax error"):
+        Archive(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+        assert not connection.execute("SELECT * FROM sqlite_schema WHERE name = 'later'").fetchall()
