@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sqlite3
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
+from proxy.commands.columns import fitted, line, widths
 from proxy.commands.options import Commands, command, point_in_time, refuse, since_option, within
-from proxy.commands.sheet import table
-from proxy.record import Query, Row
+from proxy.record import OUTCOMES, Query, Row
 from proxy.settings import load
 from proxy.telemetry.archive import ArchiveError, Reader
+
+ALL = 2**62
+PAUSE = 0.5
+"""Seconds between two looks for more."""
 
 
 def add(commands: Commands, environ: Mapping[str, str]) -> None:
@@ -27,16 +33,17 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
     since_option(calls)
     calls.add_argument("--until", metavar="WHEN", type=point_in_time, help="likewise")
     calls.add_argument("--failed", action="store_true", help="only those that failed")
+    calls.add_argument("--outcome", choices=OUTCOMES, help="only those that ended so")
     for name, help in _FILTERS.items():
         calls.add_argument(f"--{name}", metavar=name.upper(), help=help)
     calls.add_argument("--limit", metavar="N", type=_limit, help="so many, latest first (default: 20)")
     calls.add_argument("--json", action="store_true", help="whole records, a JSON line each")
+    calls.add_argument("--follow", action="store_true", help="go on with those that come, until Ctrl-C")
 
 
 _FILTERS = {
     "model": "of this model, asked for or answering",
     "intent": "of this intent",
-    "outcome": "ok, error, refused, caller_left or aborted",
     "id": "whose request id begins like this",
     "session": "of this conversation",
     "key": "of the caller's key of this name",
@@ -66,33 +73,88 @@ def _calls(options: argparse.Namespace) -> int:
         key=options.key,
         limit=options.limit or 20,
     )
+    show = _Records() if options.json else _Table()
     try:
         with Reader(file) as reader:
-            return _print_records(reader, query) if options.json else _print_table(reader, query)
+            last = reader.last()
+            show.begin(reader, replace(query, before=last + 1), options.follow)
+        if options.follow:
+            _follow(file, replace(query, limit=ALL), last, show)
     except ArchiveError as error:
         return refuse(str(error))
-    except sqlite3.Error as error:
-        return refuse(f"{file}: {error}")
-
-
-def _print_records(reader: Reader, query: Query) -> int:
-    for record in reader.records(query):
-        sys.stdout.buffer.write(record + b"\n")
-    sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
-def _print_table(reader: Reader, query: Query) -> int:
-    rows = [_cells(found) for found in reader.find(query)]
-    room = shutil.get_terminal_size((160, 0)).columns if sys.stdout.isatty() else sys.maxsize
-    for line in table([_HEADER, *rows], _RIGHT):
-        print(line[:room].rstrip())
-    print(_total(reader.totals(query), len(rows)))
-    return 0
+def _follow(file: Path, query: Query, last: int, show: _Records | _Table) -> None:
+    """Shows what comes, until Ctrl-C. Opened anew each time, so that the file may be exchanged."""
+    while True:
+        time.sleep(PAUSE)
+        with Reader(file) as reader:
+            newest = reader.last()
+            if newest != last:
+                # Where they count from the start again, the file was exchanged, or emptied.
+                show.more(reader, replace(query, after=last if newest > last else 0))
+            last = newest
+
+
+class _Records:
+    """Whole records, a JSON line each."""
+
+    def begin(self, reader: Reader, query: Query, follows: bool) -> None:
+        self._print(reversed(list(reader.records(query))) if follows else reader.records(query))
+
+    def more(self, reader: Reader, query: Query) -> None:
+        self._print(reversed(list(reader.records(query))))
+
+    def _print(self, records: Iterator[bytes]) -> None:
+        for record in records:
+            sys.stdout.buffer.write(record + b"\n")
+        sys.stdout.flush()
+
+
+class _Table:
+    """A line for each call, in columns."""
+
+    def begin(self, reader: Reader, query: Query, follows: bool) -> None:
+        rows = [_cells(found) for found in reader.find(query)]
+        room = shutil.get_terminal_size((160, 0)).columns if sys.stdout.isatty() else sys.maxsize
+        needed = widths([_HEADER, *rows, *([_LIKELY] if follows else [])])
+        self._widths = fitted(needed, room, _GIVES)
+        print(self._line(_HEADER))
+        for cells in reversed(rows) if follows else rows:
+            print(self._line(cells))
+        if not follows:
+            print(_total(reader.totals(query), len(rows)))
+        sys.stdout.flush()
+
+    def more(self, reader: Reader, query: Query) -> None:
+        for found in reversed(reader.find(query)):
+            print(self._line(_cells(found)))
+        sys.stdout.flush()
+
+    def _line(self, cells: Sequence[str]) -> str:
+        return line(cells, self._widths, _RIGHT)
 
 
 _HEADER = ("time", "id", "model", "intent", "route", "outcome", "tokens", "cost", "saved", "ms")
 _RIGHT = (False, False, False, False, False, False, True, True, True, True)
+_GIVES = {1: 8, 2: 12, 3: 8, 4: 6}
+"""Column -> its least width, of those that give way where the terminal is narrow."""
+_LIKELY = (
+    "",
+    "x" * 22,
+    "x" * 30,
+    "x" * 16,
+    "x" * 8,
+    "error 502",
+    "00000+0000",
+    "0.000000",
+    "0.000000",
+    "000000",
+)
+"""Room for what is to come, when rows are printed before all are known."""
 
 
 def _cells(found: Row) -> tuple[str, ...]:

@@ -11,9 +11,11 @@ Plan              who is asked in which order, and why it stands there
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from textwrap import wrap
 from typing import Any
+
+from proxy.commands.columns import table
 
 Decision = Mapping[str, Any]
 """As `proxy.routing.explain.decide` gives it."""
@@ -52,19 +54,6 @@ def bar(share: float, length: int, marks: str = EIGHTHS) -> str:
     steps = len(marks) - 1
     full, rest = divmod(round(min(max(share, 0.0), 1.0) * length * steps), steps)
     return (marks[-1] * full + marks[rest]).rstrip()
-
-
-def table(rows: Iterable[Sequence[str]], right: Sequence[bool]) -> list[str]:
-    """Rows in columns; those that are `right` end at the same place, the others begin there."""
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if at_right else cell.ljust(width)
-            for cell, width, at_right in zip(row, widths, right, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def _asked(decision: Decision) -> list[str]:

@@ -186,10 +186,7 @@ class Reader:
 
     def _select(self, select: str, query: Query) -> Iterator[tuple[Any, ...]]:
         where, values = _where(query)
-        order = "DESC" if query.after is None else "ASC"
-        return self._rows(
-            f"{select} FROM calls c {where} ORDER BY id {order} LIMIT ?", (*values, query.limit)
-        )
+        return self._rows(f"{select} FROM calls c {where} ORDER BY id DESC LIMIT ?", (*values, query.limit))
 
     def _rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
         with told(self._path), closing(self._connection.execute(sql, values)) as cursor:

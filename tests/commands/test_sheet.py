@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from proxy.commands.sheet import EIGHTHS, HASHES, bar, sheet, table
+from proxy.commands.columns import table
+from proxy.commands.sheet import EIGHTHS, HASHES, bar, sheet
 
 DECISION: dict[str, Any] = {
     "intents": {"code": 0.75, "writing": 0.25},

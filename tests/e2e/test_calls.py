@@ -74,6 +74,23 @@ def test_a_call_is_found_at_once_by_the_admin_api_and_by_the_command(kept: Kuro,
     assert json.loads(record)["usage"] == whole["usage"]
 
 
+def test_calls_are_followed_as_they_come(kept: Kuro, tmp_path: Path) -> None:
+    kept.chat(hello(), x_request_id="before")
+    kept.admin("/calls")  # so that it is written
+    command = [sys.executable, "-m", "proxy", "calls", "--config", str(tmp_path), "--follow"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout
+        try:
+            said = [following.stdout.readline() for _ in range(2)]
+            kept.chat(hello(), x_request_id="then")
+            kept.chat(hello("down"), x_request_id="at-last")
+            said += [following.stdout.readline() for _ in range(2)]
+        finally:
+            following.send_signal(signal.SIGINT)
+        assert following.wait(PATIENCE) == 130
+    assert [line.split()[2] for line in said[1:]] == ["before", "then", "at-last"]
+
+
 def test_a_prompt_is_kept_only_when_wanted_and_only_there(stub: StubUpstream, tmp_path: Path) -> None:
     with Kuro(configured(stub, tmp_path, prompts=True)) as proxy:
         proxy.chat(hello("auto", SECRET), x_request_id="asked")

@@ -102,10 +102,10 @@ def test_pages_follow_each_other_without_a_gap_while_calls_come(
 ) -> None:
     with Reader(kept) as reader:
         first = reader.find(Query(limit=3))
-        archive.add(rows(make(request_id="later")))
+        archive.add(rows(make(request_id="later"), make(request_id="last")))
         second = reader.find(Query(limit=3, before=first[-1]["cursor"]))
         newer = reader.find(Query(after=first[0]["cursor"]))
-    assert [row["request_id"] for row in newer] == ["later"]
+    assert [row["request_id"] for row in newer] == ["last", "later"]
     assert [row["request_id"] for row in (*first, *second)] == ["req-2", "b-left", "a-bad", "a-good"]
 
 
