@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -143,7 +142,7 @@ def _eval_calls(options: argparse.Namespace, file: str | None) -> int:
     try:
         with Reader(Path(file)) as reader:
             scored = list(_scored(reader))
-    except (ArchiveError, sqlite3.Error) as error:
+    except ArchiveError as error:
         return refuse(str(error))
     if not scored:
         return refuse(f"{file}: no call has feedback, a known cost and an intent")

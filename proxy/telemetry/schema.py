@@ -12,6 +12,7 @@ refused and left as it is.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,10 @@ MIGRATIONS = (
 changed."""
 
 
+TRIES, PAUSE = 100, 0.02
+"""How often, and after how many seconds, a file that others are making is asked for again."""
+
+
 class ArchiveError(Exception):
     """It can't be written or read now; later it may be. Says which file, and what was said about it."""
 
@@ -99,7 +104,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA page_size = 8192")
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     # WAL: readers never wait, and what was committed before a kill -9 is there after it.
-    connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    _write_ahead(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
     # Each page is written to the log and, at a checkpoint, to the database: rarer ones save a third of that.
     connection.execute("PRAGMA wal_autocheckpoint = 4000").fetchall()
@@ -108,6 +113,19 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     if _number(connection, "user_version") < len(MIGRATIONS):
         with transaction(connection):
             _migrate(connection)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Others may be making the same file: SQLite waits for them everywhere but here."""
+    for attempt in range(TRIES):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or attempt == TRIES - 1:
+                raise
+            time.sleep(PAUSE)
+        else:
+            return
 
 
 def check(connection: sqlite3.Connection, path: Path, reading: bool = False) -> None:
