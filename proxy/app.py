@@ -303,7 +303,8 @@ class Engine:
     def _services(self, keyring: Keyring, admin: Keyring, ask: Ask) -> Services:
         async def reload(by: str, dry_run: bool) -> dict[str, Any]:
             reach = Reach.PARENT if dry_run else Reach.ALL
-            return shown((await ask(Asked(f"admin {by}", dry_run), reach)).said, dry_run)
+            answer = await ask(Asked(f"admin {by}", dry_run), reach)
+            return {**shown(answer.said, dry_run), "silent": answer.silent}
 
         async def compare(by: str) -> dict[str, Any]:
             answer = await ask(Asked(f"admin {by}", dry_run=True), Reach.PARENT)
@@ -314,9 +315,9 @@ class Engine:
             if first:
                 await ask(rated, Reach.SERVING)
 
-        async def order(command: Command) -> Ruling:
-            ruling: Ruling = (await ask(command, Reach.ALL)).said
-            return ruling
+        async def order(command: Command) -> tuple[Ruling, tuple[str, ...]]:
+            answer = await ask(command, Reach.ALL)
+            return answer.said, answer.silent
 
         async def look() -> Heard:
             answer = await ask(Look(), Reach.SERVING)

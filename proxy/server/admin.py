@@ -45,6 +45,8 @@ class Ordered(Struct, frozen=True):
     kept: bool | None
     """Whether it will outlast a restart; null: it was never meant to."""
     model: ModelState
+    silent: tuple[str, ...] = ()
+    """Workers that have not said in time that they did it. They do it as soon as they can."""
     object: str = "order"
 
 
@@ -118,11 +120,11 @@ async def _order(
     scope: Any = request.scope
     here = services(request)
     model = _named(here, name)
-    ruling = await here.order(Command(action, model, signer(scope), until, reason))
+    ruling, silent = await here.order(Command(action, model, signer(scope), until, reason))
     result = "changed" if ruling.changed else "unchanged"
     old, new = to_builtins(ruling.old), to_builtins(ruling.new)
     here.audit.done(scope, action.value, model, result, old=old, new=new)
-    return Ordered(result, ruling.kept, await _shown(here, model))
+    return Ordered(result, ruling.kept, await _shown(here, model), silent)
 
 
 async def _shown(here: Services, model: str) -> ModelState:

@@ -57,8 +57,8 @@ class Services(Struct):
     """How the models are doing in every process."""
     orders: Callable[[], Orders]
     """What an operator has ordered so far."""
-    order: Callable[[Command], Awaitable[Ruling]]
-    """Has every process do it."""
+    order: Callable[[Command], Awaitable[tuple[Ruling, tuple[str, ...]]]]
+    """Has every process do it; also who has said nothing of it in time, and will do it later."""
     reload: Callable[[str, bool], Awaitable[Mapping[str, Any]]]
     """Reads the configuration anew, for the admin of this name; or, dry, only says what would come of it.
     Raises ApiError 422 when it is no good."""

@@ -35,8 +35,8 @@ MARGIN = 10.0
 PAUSE = 1.0
 """Seconds before a worker that died is replaced: one that can't live doesn't take the machine along."""
 
-HEARING = 2.0
-"""Seconds in which those who are only asked have to answer."""
+HEARING = {Reach.ALL: 30.0, Reach.SERVING: 2.0, Reach.PARENT: 0.0}
+"""Seconds after which whoever asked is told who has said nothing yet. What is ordered stays ordered."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """What the parent heeds, for all: a terminal sends them to its workers, too."""
@@ -63,18 +63,20 @@ class Round:
     """An order on its way."""
 
     order: Order
+    reach: Reach
     waiting: set[Worker]
+    until: float
+    """When who asked is told, whoever is missing, `time.monotonic`."""
     asker: Worker | None = None
     question: int = 0
-    until: float | None = None
-    """When it ends, whoever is missing, `time.monotonic`. Orders that must be done have no such time."""
     heard: dict[str, Any] = field(default_factory=dict)
 
-    def end(self) -> None:
-        """Tells who asked."""
-        if self.asker is not None:
+    def tell(self) -> None:
+        """Answers who asked, once."""
+        asker, self.asker = self.asker, None
+        if asker is not None:
             missing = tuple(sorted(worker.name for worker in self.waiting))
-            self.asker.tell(Answer(self.question, self.order.what, self.heard, missing))
+            asker.tell(Answer(self.question, self.order.what, self.heard, missing))
 
 
 @dataclass(eq=False)
@@ -179,7 +181,7 @@ class Supervisor:
 
     def _pause(self) -> float | None:
         moments = [*self._due] if self._stopping_until is None else [self._stopping_until]
-        moments += [each.until for each in self._rounds.values() if each.until is not None]
+        moments += [each.until for each in self._rounds.values() if each.asker is not None]
         return max(min(moments) - time.monotonic(), 0.0) if moments else None
 
     def _heed(self) -> None:
@@ -198,11 +200,8 @@ class Supervisor:
         """Has it decided, and all whom it reaches do it."""
         self._number += 1
         order = Order(self._number, self.office.decide(asked))
-        reached = [] if reach is Reach.PARENT else [each for each in self.workers if not each.retired]
-        under_way = Round(order, set(reached), asker, question)
-        if reach is Reach.SERVING:
-            under_way.waiting = {worker for worker in reached if worker.ready}
-            under_way.until = time.monotonic() + HEARING
+        until = time.monotonic() + HEARING[reach]
+        under_way = Round(order, reach, self._reached(reach), until, asker, question)
         self._rounds[order.number] = under_way
         for worker in under_way.waiting:
             if worker.ready:
@@ -210,6 +209,11 @@ class Supervisor:
             else:
                 worker.owed.append(order)
         self._end(under_way)
+
+    def _reached(self, reach: Reach) -> set[Worker]:
+        if reach is Reach.PARENT:
+            return set()
+        return {each for each in self.workers if not each.retired and (each.ready or reach is Reach.ALL)}
 
     def _done(self, worker: Worker, done: Done) -> None:
         """One has done it, or ended; when all have, who asked is answered."""
@@ -219,17 +223,18 @@ class Supervisor:
         under_way.waiting.discard(worker)
         if done.said is not None:
             under_way.heard[worker.name] = done.said
-        if done.failed and not worker.retired and under_way.until is None:
+        if done.failed and not worker.retired and under_way.reach is Reach.ALL:
             logger.error("a worker could not do what it was told: a fresh one takes its place")
             self._start(replaces=worker)
         self._end(under_way)
 
     def _end(self, under_way: Round) -> None:
-        """When all are done, or what there was to hear was heard."""
-        late = under_way.until is not None and under_way.until <= time.monotonic()
+        """When all are done, or who asked has waited long enough."""
+        late = under_way.until <= time.monotonic()
         if late or not under_way.waiting:
+            under_way.tell()
+        if not under_way.waiting or (late and under_way.reach is Reach.SERVING):
             del self._rounds[under_way.order.number]
-            under_way.end()
 
     def _stop(self) -> None:
         """The first time all drain, after that all hurry."""

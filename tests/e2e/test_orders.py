@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import ADMIN
-from tests.e2e.kuro import Kuro, model, write_config
+from tests.e2e.kuro import Kuro, in_background, model, write_config
 from tests.e2e.raw import ask
 from tests.stub import StubUpstream, ok
 
@@ -153,6 +153,21 @@ def test_a_worker_that_is_replaced_knows_it_too(world: World) -> None:
     one, two = now["data"]
     assert [each["circuit"]["disabled"] for each in one["workers"].values()] == [True] * 3
     assert {each["circuit"]["override"] for each in two["workers"].values()} == {"forced_closed"}
+
+
+def test_a_worker_that_hangs_is_named_and_obeys_when_it_can(world: World) -> None:
+    kuro = world.start(2)
+    hung = workers_of(kuro)[0]
+    os.kill(hung, signal.SIGSTOP)
+    try:
+        page = kuro.admin("/models")
+        assert (len(page["workers"]), len(page["silent"])) == (1, 1)
+        with in_background(lambda: order(kuro, "one", "disable")):
+            until(lambda: kuro.admin("/models/one")["disabled"], bool)
+            os.kill(hung, signal.SIGCONT)
+    finally:
+        os.kill(hung, signal.SIGCONT)
+    assert disabled_in(kuro, "one") == [True, True]
 
 
 def workers_of(kuro: Kuro) -> list[int]:

@@ -142,12 +142,12 @@ class World:
         """Stands for the workers."""
         return self.heard
 
-    async def order(self, command: Command) -> Ruling:
+    async def order(self, command: Command) -> tuple[Ruling, tuple[str, ...]]:
         """Stands for the office."""
         self.commands.append((command.action.value, command.model))
         ruling = obey(self.orders, command, time())
         self.orders = ruling.orders
-        return replace(ruling, kept=self.kept if command.action in KEPT else None)
+        return replace(ruling, kept=self.kept if command.action in KEPT else None), self.heard.silent
 
     async def compare(self, by: str) -> dict[str, Any]:
         """Stands for the keeper."""

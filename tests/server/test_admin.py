@@ -44,6 +44,7 @@ def test_a_model_that_no_worker_knows_yet_has_no_state(client: Client) -> None:
 def test_workers_that_say_nothing_are_named(client: Client, world: World) -> None:
     world.heard = Heard({"1": {}}, ("2",))
     assert client.get("/admin/v1/models", headers=ADMIN).json()["silent"] == ["2"]
+    assert client.post("/admin/v1/models/claude/enable", headers=ADMIN).json()["silent"] == ["2"]
 
 
 @pytest.mark.parametrize("path", ["claude", "groq/llama-3.3-70b", "groq%2Fllama-3.3-70b", "llama", "llama/"])

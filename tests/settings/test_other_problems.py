@@ -189,6 +189,14 @@ PROXY_CASES: list[Case] = [
         ["admin_key: holds a blank, a line break or another character that no key has: remove it"],
     ),
     (
+        "an admin's key that is a list, and one without a name of its own",
+        "admin_key: hunter2\nadmin_keys: [{name: eve, key: [hunter3]}, {name: admin, key: hunter4}]\n",
+        [
+            "admin_keys[0].key: expected a string, not a list",
+            "admin_keys[1].name: 'admin' is the name of admin_key: take another",
+        ],
+    ),
+    (
         "an origin without a scheme",
         "cors_origins: [chat.example]\n",
         ["cors_origins[0]: 'chat.example' is no origin: write https://chat.example, or '*'"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.wire.when import moment
+from proxy.wire.when import moment, span
 
 NOW = 1_800_000_000.0
 
@@ -36,3 +36,16 @@ def test_a_moment(text: str, at: float) -> None:
 def test_what_is_none_says_what_would_be(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no point in time: write 90s, 15m"):
         moment(text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90.0), ("1.5", 1.5), ("90s", 90.0), (" 15m ", 900.0), ("2w", 1209600.0)]
+)
+def test_a_span(text: str, seconds: float) -> None:
+    assert span(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "-5", "1y", "2026-11-26", "inf", "1e3", "5 m"])
+def test_what_is_no_span_says_what_would_be(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is no span of time: write seconds, or 90s"):
+        span(text)
