@@ -17,9 +17,12 @@ from msgspec import Struct
 
 from proxy.dispatch.alarm import Alarms
 from proxy.dispatch.answer import Answer, Write
+from proxy.dispatch.breaker import Breakers, Refusal
 from proxy.dispatch.call import Call, Pairs
 from proxy.dispatch.executor import Executor
+from proxy.dispatch.policy import BreakerPolicy
 from proxy.errors import ApiError
+from proxy.providers.failure import Effect
 from proxy.record import CallRecord
 from proxy.routing import judge
 from proxy.routing.explain import COURSE, course, described
@@ -31,6 +34,13 @@ from proxy.types import ChatRequest, Provider, RoutePlan
 __all__ = ["Alarms", "Answer", "Call", "Gateway", "House", "Write", "trace"]
 
 Clock = Callable[[], float]
+
+
+BENCH = BreakerPolicy(
+    consecutive_failures=3, open_for=10.0, open_cap=120.0, open_jitter=0.0, successes_to_close=1
+)
+"""The judge's own circuit: no answer in time, or none that can be used, is a failure there, though it may be
+none of the model's."""
 
 
 class House(Struct, frozen=True):
@@ -64,6 +74,8 @@ class Gateway:
         self._emit = emit
         self._clock = clock
         self._wall = wall
+        self.bench = Breakers(BENCH, clock, lambda: 0.5)
+        """Circuits of judges, by model."""
         self._open: dict[int, CallRecord] = {}
 
     def begin(self, request_id: str, forward: Callable[[Provider], Pairs] | None = None) -> Call:
@@ -90,7 +102,8 @@ class Gateway:
         record.stream = request.stream
         record.session = session
         try:
-            plan = house.router.plan(request, headers, session, judging=house.judge.enabled, traced=traced)
+            judging = house.judge.enabled and self.bench.available(house.judge.model)
+            plan = house.router.plan(request, headers, session, judging=judging, traced=traced)
             if not isinstance(plan, RoutePlan):
                 verdict = await self._judge(house, call, plan)
                 if verdict is not None:
@@ -116,9 +129,15 @@ class Gateway:
         return answer
 
     async def _judge(self, house: House, call: Call, question: judge.Question) -> judge.Verdict | None:
-        """Asks the judge within its own time; its failures are nobody's but its circuit's."""
+        """Asks the judge within its own time; its failures are nobody's but its circuits'."""
+        timeout, permit = house.judge.timeout, self.bench.admit(house.judge.model)
+        if isinstance(permit, Refusal):
+            return None
+        if call.remaining() < 2 * timeout:
+            permit.neutral()  # the caller is in a hurry: its time goes to the answer
+            return None
         record = CallRecord(request_id=call.record.request_id, time=self._wall())
-        asking = Call(record, self._clock, _keep, min(house.judge.timeout, call.remaining()))
+        asking = Call(record, self._clock, _keep, timeout)
         asking.request = question.request
         plan = house.router.plan(question.request, {}, judging=False)
         assert isinstance(plan, RoutePlan)
@@ -129,9 +148,14 @@ class Gateway:
             answer = await house.executor.run(asking)
             answer.close()
             verdict = judge.answer(answer.part.first.text, house.judge_intents)
+            if verdict is not None:
+                permit.success()
+            else:
+                permit.failure(Effect.FAILURE)
         except ApiError:
-            pass  # its attempts say why; the ladder goes on without it
+            permit.failure(Effect.FAILURE)  # its attempts say why; the ladder goes on without it
         finally:
+            permit.neutral()  # settles nothing that is settled: the caller left
             call.upstream_time += self._clock() - began
             for attempt in record.attempts:
                 attempt.reason = f"{JUDGED}: {attempt.outcome}"

@@ -207,6 +207,20 @@ class Incumbent(Struct, frozen=True, omit_defaults=True):
     """The same messages came before: the answer that they got was not wanted."""
 
 
+class Judged(Struct, frozen=True):
+    """What a decision was before the judge's verdict, and the verdict."""
+
+    judge: str
+    """Registry id."""
+    intent: str
+    confidence: float
+    difficulty: float
+    """As the judge says."""
+    before: Classification
+    model_before: str | None
+    """The healthy one with the best total, by the classification before."""
+
+
 class Choice(Struct, frozen=True):
     """What a step of the ladder answered."""
 
@@ -232,6 +246,8 @@ class RoutePlan(Struct, frozen=True):
     profile: str = "balanced"
     ranking: dict[str, float] = {}
     """Model -> total, best first; empty when nothing was scored."""
+    judged: Judged | None = None
+    """What a judge's verdict changed; None: there was none, or it is in a remembered decision."""
     asked: int = 0
     """Knows the same messages again, within the conversation; 0: it doesn't."""
     incumbent: Incumbent | None = None

@@ -14,7 +14,7 @@ from proxy.routing.policy import RoutingPolicy, Weights
 from proxy.routing.pool import Pool, Pools
 from proxy.routing.scoring import Stand
 from proxy.routing.steering import FREE, Steering, leaning
-from proxy.types import Choice, Classification, Features, Incumbent, Model
+from proxy.types import Choice, Classification, Features, Incumbent, Judged, Model
 
 
 class Memory(Struct, frozen=True):
@@ -126,7 +126,7 @@ class Climb:
 
     __slots__ = (
         "_asked", "_features", "_incumbent", "_met", "_pool", "_read", "_shut", "choice",
-        "exploring", "firm", "ground", "headers", "judging", "key", "known", "named",
+        "exploring", "firm", "ground", "headers", "judged", "judging", "key", "known", "named",
         "profile", "question", "ranking", "session", "sight", "spoken", "steering",
     )  # fmt: skip
 
@@ -152,6 +152,8 @@ class Climb:
         self.choice: Choice | None = None
         self.known: Classification | None = None
         self.ranking: scoring.Ranking | None = None
+        self.judged: Judged | None = None
+        """The verdict that was taken over, and what was thought before."""
         self.question: judge.Question | None = None
         """Set when the judge has to be asked before the climb can go on."""
         self.sight: Sight | None = None

@@ -9,7 +9,7 @@ from typing import Any
 from proxy.routing.features import code_share
 from proxy.routing.language import language
 from proxy.routing.router import Router
-from proxy.types import ChatRequest, RoutePlan
+from proxy.types import ChatRequest, Classification, RoutePlan
 
 
 def decide(router: Router, request: ChatRequest, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -48,6 +48,7 @@ def described(plan: RoutePlan) -> dict[str, Any]:
         },
         "weights": dict(plan.weights),
         "exploring": plan.exploring,
+        "judge": _judged(plan),
         "steering": _steering(plan),
         "filtered": dict(plan.filtered),
         "evidence": list(seen.evidence) if seen else [],
@@ -62,6 +63,27 @@ def described(plan: RoutePlan) -> dict[str, Any]:
             "background": plan.features.background,
         },
         "rungs": [{"step": r.step, "answer": r.answer, "took_us": round(r.took_us, 1)} for r in plan.rungs],
+    }
+
+
+def _judged(plan: RoutePlan) -> dict[str, Any] | None:
+    """What a judge's verdict changed."""
+    judged, seen = plan.judged, plan.classification
+    if judged is None or seen is None:
+        return None
+    before = _leading(judged.before, judged.model_before)
+    after = _leading(seen, plan.models[0])
+    verdict = {"intent": judged.intent, "confidence": judged.confidence, "difficulty": judged.difficulty}
+    changed = [name for name in ("intent", "model") if before[name] != after[name]]
+    return {"asked": judged.judge, "verdict": verdict, "before": before, "after": after, "changed": changed}
+
+
+def _leading(seen: Classification, model: str | None) -> dict[str, Any]:
+    return {
+        "intent": seen.top,
+        "confidence": round(seen.intents[0][1], 4),
+        "difficulty": round(seen.difficulty, 4),
+        "model": model,
     }
 
 

@@ -107,8 +107,10 @@ class JudgePolicy(Struct, frozen=True):
     """Registry id of the judge."""
     timeout: float = 1.5
     """Seconds for the whole question; then the ladder goes on without it."""
-    max_confidence: float = 0.6
-    """It is asked only when the leading intent's confidence is below this."""
+    intent_margin: float = 0.2
+    """It is asked only when the leading intent's confidence is above the next one's by less than this ..."""
+    model_margin: float = 0.02
+    """... or the best total is by less than this above that of the next model which answers otherwise."""
     cache_ttl: float = 3600.0
     cache_size: int = 10_000
 

@@ -218,6 +218,7 @@ class Router:
             classification=climb.classification,
             profile=climb.profile,
             ranking=ranking,
+            judged=climb.judged,
             asked=climb.asked,
             incumbent=climb.incumbent,
             shut=climb.shut,

@@ -22,8 +22,8 @@ from proxy.routing import judge, rules
 from proxy.routing.climb import Climb
 from proxy.routing.conversation import continues, switching
 from proxy.routing.memory import decision
-from proxy.routing.policy import JudgePolicy, Step
-from proxy.types import Choice, Incumbent
+from proxy.routing.policy import Step
+from proxy.types import Choice, Incumbent, Judged, Need
 
 REVISES = frozenset({Step.STICKY, Step.ESCALATION})
 """Rungs that are asked even when an earlier one has answered."""
@@ -32,6 +32,8 @@ _STRUGGLES = 1.0
 """Log-odds from which an ask is taken for a complaint."""
 _REPEATED = 2.0
 """What it adds that the ask was made before: less than it takes from it that the ask is to go on."""
+_ALIKE = 0.02
+"""Between whose merits there is less than this, answer alike."""
 _BETTER = 0.005
 """What a better model must be better by, where next to nothing is missing to the best."""
 
@@ -82,28 +84,45 @@ def _rules(climb: Climb) -> Choice | None:
 
 def _judge(climb: Climb) -> Choice | None:
     policy = climb.ground.policy.judge
-    if not policy.enabled or not _doubtful(climb, policy):
+    if not policy.enabled or not doubtful(climb):
         return None
-    question = judge.question(climb.features, climb.ground.intents, policy.model)
+    asked = climb.ground.models.get(policy.model)
+    strict = asked is not None and Need.JSON_SCHEMA in asked.supports
+    question = judge.question(climb.features, climb.ground.intents, policy.model, strict)
     verdict = climb.ground.memory.verdicts.get(question.key)
     if verdict is None:
         climb.question = question if climb.judging and _sits(climb, policy.model) else None
         return None
-    climb.known = judge.apply(verdict, climb.classification)
+    before, leader = climb.classification, climb.best()
+    climb.known = judge.apply(verdict, before)
+    climb.judged = Judged(
+        policy.model, verdict.intent, verdict.confidence, verdict.difficulty, before, leader
+    )
     climb.ranking = None
     model = climb.best()
     return Choice(Step.JUDGE, model, "judge") if model else None
 
 
-def _doubtful(climb: Climb, policy: JudgePolicy) -> bool:
-    """There is somebody to choose from, nobody is at work on it, and the rules aren't sure."""
-    features = climb.features
-    return (
-        features.background is None
-        and not features.tool_loop
-        and len(climb.pool.candidates) > 1
-        and climb.classification.intents[0][1] < policy.max_confidence
-    )
+def doubtful(climb: Climb) -> bool:
+    """There is somebody to choose from, nobody is at work on it, and the choice stands on the edge."""
+    features, policy = climb.features, climb.ground.policy.judge
+    if features.background is not None or features.tool_loop or len(climb.pool.candidates) < 2:
+        return False
+    first, second = (*climb.classification.intents, ("", 0.0))[:2]
+    return first[1] - second[1] < policy.intent_margin or _close(climb, policy.model_margin)
+
+
+def _close(climb: Climb, margin: float) -> bool:
+    """The best model is less than the margin above the next one that answers otherwise: between those who
+    answer alike no judge can choose."""
+    if margin <= 0.0:
+        return False
+    totals = [(total, model) for model, total in climb.ranked().items() if model not in climb.shut]
+    near = [model for total, model in totals if totals[0][0] - total < margin]
+    if len(near) < 2:
+        return False
+    merits = climb.merits()
+    return any(abs(merits[model] - merits[near[0]]) > _ALIKE for model in near[1:])
 
 
 def _sits(climb: Climb, model: str) -> bool:

@@ -8,7 +8,7 @@ from proxy.routing import rules, scoring
 from proxy.routing.climb import Climb
 from proxy.routing.policy import Step
 from proxy.routing.pool import unfit
-from proxy.routing.steps import REVISES, leads, struggles, take
+from proxy.routing.steps import REVISES, doubtful, leads, struggles, take
 from proxy.types import Choice, Rung, Scored
 
 NOT_ASKED = "not asked: an earlier rung answered"
@@ -54,7 +54,7 @@ def _timed(step: Step, climb: Climb) -> Rung:
     answer = take(step, climb)
     took = (clock() - began) * 1e6
     if answer is not None:
-        why = f": {REVISED[step](climb, before)}" if before and step in REVISED else ""
+        why = f": {SAID[step](climb, before)}" if step in SAID else ""
         return Rung(step, f"{answer.model} ({answer.route}){why}", took)
     return Rung(step, f"passed: {PASSED[step](climb)}", took)
 
@@ -90,7 +90,9 @@ def _judge(climb: Climb) -> str:
         return f"the caller leaves {policy.model} out"
     if policy.model not in climb.ground.ids or policy.model in climb.shut:
         return f"{policy.model} can't be asked now"
-    return "the intent is sure enough, or the judge gave no answer"
+    if not doubtful(climb):
+        return "the first two intents are far enough apart, and so are the first two models"
+    return "it gave no answer, or could not be asked in time"
 
 
 def _scoring(climb: Climb) -> str:
@@ -113,7 +115,21 @@ def _sticky(climb: Climb) -> str:
     return f"{choice.model} beats {incumbent.model} by {lead:.3f}, {asked:.3f} would be too little"
 
 
-def _stayed(climb: Climb, before: Choice) -> str:
+def _verdict(climb: Climb, _: Choice | None) -> str:
+    judged, seen = climb.judged, climb.classification
+    if judged is None or climb.choice is None:
+        return "as it was judged before"
+    before = judged.before
+    return (
+        f"{before.top} ({before.intents[0][1]:.2f}) -> {seen.top} ({seen.intents[0][1]:.2f}), "
+        f"difficulty {before.difficulty:.2f} -> {seen.difficulty:.2f}, "
+        f"{judged.model_before} -> {climb.choice.model}"
+    )
+
+
+def _stayed(climb: Climb, before: Choice | None) -> str:
+    if before is None:
+        return "the conversation is with it"
     if climb.features.tool_loop:
         return "it is at work"
     keeper = climb.choice.model if climb.choice else ""
@@ -123,7 +139,8 @@ def _stayed(climb: Climb, before: Choice) -> str:
     return f"{before.model} would be a lesser model for the same task"
 
 
-def _escalated(climb: Climb, before: Choice) -> str:
+def _escalated(climb: Climb, before: Choice | None) -> str:
+    assert before is not None  # there is nothing to be better than else
     features, incumbent = climb.features, climb.incumbent
     marks = [label for label in climb.classification.evidence if label.startswith(_STRUGGLE)]
     signs = {
@@ -149,11 +166,12 @@ def _escalation(climb: Climb) -> str:
 _STRUGGLE = "struggle:"
 """Evidence that the ask complains."""
 
-REVISED: dict[Step, Callable[[Climb, Choice], str]] = {
+SAID: dict[Step, Callable[[Climb, Choice | None], str]] = {
+    Step.JUDGE: _verdict,
     Step.STICKY: _stayed,
     Step.ESCALATION: _escalated,
 }
-"""Step -> why it took another than the choice before it. Every step that revises has one."""
+"""Step -> why it took whom it took, after the choice before it; the others say it by their route."""
 
 PASSED: dict[Step, Callable[[Climb], str]] = {
     Step.CACHE: _cache,

@@ -48,7 +48,7 @@ RANGES: Ranges = {
     (AdaptPolicy, "doubt"): Range(0, 1, above=True),
     (AdaptPolicy, "explore"): _SHARE,
     (JudgePolicy, "timeout"): _POSITIVE,
-    (JudgePolicy, "max_confidence"): _SHARE,
+    (JudgePolicy, "intent_margin"): _SHARE,
     (JudgePolicy, "cache_ttl"): _POSITIVE,
     (Pattern, "weight"): _ANY,
     (Fact, "weight"): _ANY,

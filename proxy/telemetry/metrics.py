@@ -28,7 +28,7 @@ OUTCOMES = frozenset({"ok", "error", "refused", "caller_left", "aborted"})
 ATTEMPT_OUTCOMES = frozenset({"ok", "failed", "skipped", "cancelled", "cut", "judge"})
 KINDS = frozenset(FailureKind)
 RELOADS = frozenset({"changed", "unchanged", "refused"})
-ROUTES = frozenset({"cache", "semantic", "judge", "score", "sticky", "default", "explicit"})
+ROUTES = frozenset({"cache", "semantic", "judge", "score", "sticky", "escalation", "default", "explicit"})
 RULE = "rule:"
 """Before the name of a rule; rules are named in the configuration."""
 REASONS = frozenset({"circuit_open", "throttled", "probe_in_flight", "disabled", "forced_open"})

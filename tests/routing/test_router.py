@@ -72,7 +72,8 @@ def house(
     obstacle: Callable[[str], str] = lambda _: "",
 ) -> Router:
     def classify(_: Features) -> Classification:
-        return Classification((("code", confidence),), difficulty)
+        doubt = () if confidence == 1.0 else (("chat", 1.0 - confidence),)
+        return Classification((("code", confidence), *doubt), difficulty)
 
     closed = shut if shut is not None else set()
     ticks = iter(range(10**9))

@@ -400,7 +400,7 @@ def test_every_step_has_a_rung() -> None:
 
 # --- the judge -----------------------------------------------------------------------------------
 
-JUDGED = laid(judge=JudgePolicy(enabled=True, model="poor", max_confidence=0.6))
+JUDGED = laid(judge=JudgePolicy(enabled=True, model="poor", intent_margin=0.2, model_margin=0.0))
 
 
 def unsure(policy: RoutingPolicy = JUDGED) -> House:
@@ -418,8 +418,8 @@ def asks(house: House, features: Features = CODE, **how: Any) -> judge.Question 
 @pytest.mark.parametrize(
     ("policy", "confidence", "features", "expected"),
     [
-        pytest.param(JUDGED, 0.5, CODE, True, id="when the rules are unsure"),
-        pytest.param(JUDGED, 0.6, CODE, False, id="not when they are sure enough"),
+        pytest.param(JUDGED, 0.5, CODE, True, id="when two intents are close"),
+        pytest.param(JUDGED, 0.7, CODE, False, id="not when they are far enough apart"),
         pytest.param(PLAIN, 0.5, CODE, False, id="not when it is switched off"),
         pytest.param(JUDGED, 0.5, replace(CODE, background="title"), False, id="not for chores"),
         pytest.param(JUDGED, 0.5, replace(CODE, tool_loop=True), False, id="not inside a tool loop"),
@@ -441,6 +441,41 @@ def test_the_judge_is_asked(
     assert (asks(house, features) is not None) is expected
 
 
+@pytest.mark.parametrize(
+    ("margin", "features", "expected"),
+    [
+        pytest.param(0.1, CHAT, True, id="when two models that answer otherwise are close"),
+        pytest.param(0.01, CHAT, False, id="not when they are further apart"),
+        pytest.param(0.1, CODE, False, id="not when the best one leads by more"),
+        pytest.param(0.0, CHAT, False, id="not when that is switched off"),
+    ],
+)
+def test_the_judge_is_asked_about_models(margin: float, features: Features, expected: bool) -> None:
+    house = House(laid(judge=JudgePolicy(enabled=True, model="poor", model_margin=margin)))
+    assert (asks(house, features) is not None) is expected
+
+
+def test_no_judge_is_asked_to_tell_twins_apart() -> None:
+    models = (MODELS[0], replace(MODELS[0], id="twin"), MODELS[2])
+    house = House(laid(judge=JudgePolicy(enabled=True, model="poor", model_margin=0.1)), models)
+    assert asks(house, CHAT) is None
+
+
+def test_a_verdict_tells_what_it_changed() -> None:
+    house = unsure()
+    question = asks(house)
+    assert question is not None
+    house.router.judged(question, judge.Verdict("chat", 0.9, 0.1))
+    climb = house.climb(session="")
+    take(Step.JUDGE, climb)
+    assert climb.judged is not None
+    assert (climb.judged.before.top, climb.judged.model_before, climb.judged.intent) == (
+        "code",
+        "good",
+        "chat",
+    )
+
+
 def test_the_judge_is_not_asked_while_its_circuit_is_shut_or_the_climb_may_not_wait() -> None:
     house = unsure()
     assert asks(house, judging=False) is None
@@ -456,7 +491,7 @@ def test_a_verdict_decides_and_is_kept() -> None:
     climb = house.climb(session="")
     assert said(take(Step.JUDGE, climb)) == "good judge"
     assert climb.classification.top == "chat"
-    assert climb.classification.difficulty == 0.1
+    assert climb.classification.difficulty == pytest.approx(0.9 * 0.1 + 0.1 * 0.5)
     assert said(house.up(session="")) == "good cache"
 
 
