@@ -235,15 +235,16 @@ _CONDITIONS: dict[str, str] = {
     "model": "(model = ? OR requested_model = ?)",
     "intent": "intent = ?",
     "outcome": "outcome = ?",
-    "since": "id >= (SELECT MIN(id) FROM calls WHERE time >= ?) AND time >= ?",
-    "until": "id <= (SELECT MAX(id) FROM calls WHERE time < ?) AND time < ?",
+    "since": "id >= (SELECT MIN(+id) FROM calls WHERE time >= ?) AND time >= ?",
+    "until": "id <= (SELECT MAX(+id) FROM calls WHERE time < ?) AND time < ?",
     "request_id": "request_id >= ? AND request_id < ? || char(1114111)",
     "session": "session = ?",
     "key": "key_id = ?",
     "before": "id < ?",
     "after": "id > ?",
 }
-"""Field of a query -> what it asks; its value fills every `?`."""
+"""Field of a query -> what it asks; its value fills every `?`. Calls are looked through by id, which says nearly
+when they came: bounds by id save looking at the others, and `+id` has them found by the index of times."""
 
 
 def _where(query: Query) -> tuple[str, list[Any]]:

@@ -112,6 +112,7 @@ def test_killed_it_has_lost_at_most_what_was_not_written_yet(stub: StubUpstream,
             proxy.chat(hello(), x_request_id=f"late-{n}")
         proxy.process.send_signal(signal.SIGKILL)
         proxy.process.wait(PATIENCE)
+    assert "early-19" in kuro_calls(tmp_path, "--limit", "100")  # what is in its write-ahead log, too
     with closing(sqlite3.connect(tmp_path / "calls.db")) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         names = {name for (name,) in database.execute("SELECT request_id FROM calls")}
@@ -152,6 +153,62 @@ async def test_a_full_disk_touches_no_call_and_what_is_lost_is_counted(
         found = await asyncio.to_thread(proxy.admin, "/calls?limit=1000")
         assert found["data"][0]["request_id"] == "room-again" and len(found["data"]) == 252 - lost
     assert "calls could not be kept" in proxy.log()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting needs root")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+async def test_on_a_disk_without_room_calls_go_on_and_are_kept_when_there_is_some(
+    stub: StubUpstream, tmp_path: Path, small_disk: Path
+) -> None:
+    with Kuro(configured(stub, tmp_path, file=str(small_disk / "calls.db"))) as proxy:
+        await ask(proxy.port, hello(), x_request_id="first")
+        assert len((await asyncio.to_thread(proxy.admin, "/calls"))["data"]) == 1
+        filler = small_disk / "filler"
+        with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+            while True:
+                file.write(b"x" * 4096)
+        for _ in range(4):
+            answers = await asyncio.gather(*(ask(proxy.port, hello()) for _ in range(25)))
+            assert {answer.status for answer in answers} == {200}
+            await asyncio.to_thread(proxy.admin, "/calls")  # whatever waits is written, or lost
+        lost = total(await scrape(proxy.port), "llm_call_log_lost_total")
+        assert lost > 0
+        filler.unlink()
+        await ask(proxy.port, hello(), x_request_id="room-again")
+        found = await asyncio.to_thread(proxy.admin, "/calls?limit=1000")
+        assert found["data"][0]["request_id"] == "room-again" and len(found["data"]) == 102 - lost
+    with closing(sqlite3.connect(small_disk / "calls.db")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert "disk is full" in proxy.log() or "disk I/O error" in proxy.log()
+
+
+async def test_where_nothing_may_be_written_calls_go_on_in_memory(
+    stub: StubUpstream, tmp_path: Path, small_disk: Path
+) -> None:
+    _remount(small_disk, "ro")
+    with Kuro(configured(stub, tmp_path, file=str(small_disk / "calls.db"))) as proxy:
+        assert (await ask(proxy.port, hello(), x_request_id="first")).status == 200
+        found = await asyncio.to_thread(proxy.admin, "/calls")
+        assert (found["source"], found["data"][0]["request_id"]) == ("memory", "first")
+        assert total(await scrape(proxy.port), "llm_call_log_lost_total") == 1
+        _remount(small_disk, "rw")
+        await ask(proxy.port, hello(), x_request_id="second")
+        found = await asyncio.to_thread(proxy.admin, "/calls")
+    assert (found["source"], [row["request_id"] for row in found["data"]]) == ("database", ["second"])
+
+
+def _remount(place: Path, mode: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,bind,{mode}", str(place)], capture_output=True, check=True)
 
 
 def test_a_file_of_somebody_else_is_left_alone_and_calls_are_in_memory(

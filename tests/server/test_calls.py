@@ -45,6 +45,7 @@ def test_filters_reach_the_call_log(client: Client, world: World) -> None:
         ("limit=%D9%A1", "limit", "whole number"),
         ("before=-1", "before", "whole number"),
         ("before=99999999999999999999", "before", "whole number"),
+        ("outcome=bad", "outcome", "one of ok, error"),
         ("failed=perhaps", "failed", "neither true nor false"),
         ("since=yesterday", "since", "no point in time"),
         ("colour=blue", "colour", "there are model, intent"),

@@ -21,10 +21,13 @@ usual = redaction(REDACT)
         "AKIAIOSFODNN7EXAMPLE",
         "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOi",
         "4111 1111 1111 1111",
         "4111-1111-1111-1111",
         "DE89 3704 0044 0532 0130 00",
         "+49 (30) 1234 5678",
+        "(555) 123-4567",
+        "555-123-4567",
         "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIB\nAAKC\n-----END RSA PRIVATE KEY-----",
     ],
 )
