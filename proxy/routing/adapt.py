@@ -83,8 +83,6 @@ class Adapt:
         self._lately: dict[tuple[str, Signal], tuple[_Mean, _Mean]] = {}
         self._usually: dict[tuple[str, Signal], _Mean] = {}
         self._force: dict[tuple[str, Signal], Shift] = {}
-        self.frozen = False
-        """Shifts stay as they are, whatever is seen."""
 
     def observe(self, model: str, signal: Signal, value: float) -> None:
         """One sight of a model, 0..1."""
@@ -146,7 +144,7 @@ class Adapt:
         self._policy = policy
 
     def _reconsider(self, key: tuple[str, Signal], now: float) -> None:
-        if self.frozen:
+        if self._policy.frozen:
             return
         policy, usually = self._policy, self._usual(key)
         usual = usually.at(now, policy.half_life * SLOWNESS)

@@ -127,6 +127,8 @@ class AdaptPolicy(Struct, frozen=True):
     """How much of what was surely seen is taken on."""
     doubt: float = 1e-6
     """The chance (0..1) at each sight that noise alone would have got as far."""
+    frozen: bool = False
+    """What was moved stays as it is, whatever is seen."""
     explore: float = 0.02
     """Share (0..1) of the decisions that go to a model which a shift has put behind another."""
 

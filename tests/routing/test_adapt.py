@@ -140,9 +140,9 @@ def test_a_shift_fades_where_nothing_is_seen_any_more() -> None:
 def test_frozen_nothing_moves_and_reset_forgets() -> None:
     world = World(1)
     run(world, "m", Model(), 500)
-    world.adapt.frozen = True
+    world.adapt.retain(["m"], replace(ON, frozen=True))
     assert run(world, "m", Model(answers=0.2), 100) == []
-    world.adapt.frozen = False
+    world.adapt.retain(["m"], ON)
     assert run(world, "m", Model(answers=0.2), 1) != []
     world.adapt.reset("another")
     assert world.adapt.standing() != {}
