@@ -32,7 +32,7 @@ def in_force(ground: Ground, view: View, adapt: Adapt) -> dict[str, Any]:
             for name, weights in profiles.items()
         },
         "profiles_from": "built in" if built_in else "routing.yml: profiles",
-        "adapt": {"enabled": ground.policy.adapt.enabled, "frozen": adapt.frozen},
+        "adapt": {"enabled": ground.policy.adapt.enabled, "frozen": ground.policy.adapt.frozen},
         "models": {
             each.id: _terms(each, prior[each.id], observed[each.id], value[each.id]) for each in candidates
         },
