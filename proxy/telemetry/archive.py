@@ -243,8 +243,11 @@ _CONDITIONS: dict[str, str] = {
     "before": "id < ?",
     "after": "id > ?",
 }
-"""Field of a query -> what it asks; its value fills every `?`. Calls are looked through by id, which says nearly
-when they came: bounds by id save looking at the others, and `+id` has them found by the index of times."""
+"""Field of a query -> what it asks; its value fills every `?`.
+
+Calls are looked through by id, which says nearly when they came: bounds by id save looking at the others, and
+`+id` has them found by the index of times.
+"""
 
 
 def _where(query: Query) -> tuple[str, list[Any]]:
