@@ -64,6 +64,7 @@ class Grounds(Struct, frozen=True, omit_defaults=True):
     repeats: bool = False
     failed_tools: int = 0
     struggle: float = 0.0
+    leans: bool = False
     shut: tuple[str, ...] = ()
     standing: Mapping[str, tuple[float, float, float]] = {}
     """Model -> latency, success, quality, as in a `RoutePlan`."""

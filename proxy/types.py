@@ -166,6 +166,8 @@ class Classification(Struct, frozen=True):
     """What spoke, for the trace: `intent:pattern-name`."""
     struggle: float = 0.0
     """Log-odds that the ask is a complaint about the answer before it. It says nothing of a first turn."""
+    leans: bool = False
+    """The ask says little by itself: it goes on with what the turns before it were about."""
 
     @property
     def top(self) -> str:

@@ -45,6 +45,9 @@ _DECAY = 0.6
 _SHORT = 90
 """Characters up to which an ask may mean nothing without the conversation."""
 
+_SAYS = 0.5
+"""What an ask's own evidence must count, for the ask to say something by itself."""
+
 _UNCLEAR, _CLEAR = 1.0, 2.5
 """Log-odds of an ask's leading intent: up to the first it says little, from the second on it speaks for
 itself."""
@@ -136,9 +139,9 @@ class Classifier:
         found = self._reader.read(features.ask)
         stretches = [bisect_left(edges, read(features)) for read, edges, _ in self._facts]
         weighed = self._weighed(tuple(found), tuple(found.values()), *stretches)
-        sums, trust, told = weighed.sums, 1.0, weighed.alone
+        sums, trust, told, leans = weighed.sums, 1.0, weighed.alone, False
         if features.context:
-            sums, trust = self._in_context(weighed, features)
+            sums, trust, leans = self._in_context(weighed, features)
             told = self._judged(sums, weighed.marks, weighed.labels)
         if self._semantic is not None and trust and told.intents[0][1] < OPEN and features.ask:
             meant = self._semantic.read(features.ask)
@@ -148,7 +151,7 @@ class Classifier:
         hard = difficulty.share(told.odds + self._lesson.odds(features.ask))
         # A first turn complains of no answer of ours.
         struggle = weighed.struggle if features.turns > 1 else 0.0
-        return Classification(told.intents, hard, told.labels, struggle)
+        return Classification(told.intents, hard, told.labels, struggle, leans)
 
     def _weigh(self, clues: tuple[Clue, ...], places: tuple[float, ...], *stretches: int) -> _Weighed:
         """What these clues at these places say, together with the facts at theirs."""
@@ -170,9 +173,9 @@ class Classifier:
         usual = difficulty.usual([(share, specs[name].difficulty) for name, share in confidences])
         return _Told(confidences, usual + marks, labels)
 
-    def _in_context(self, weighed: _Weighed, features: Features) -> tuple[dict[str, float], float]:
-        """What the ask says, mixed with what the turns before it said, by how much it leans on them; and
-        what its words count by themselves (0..1)."""
+    def _in_context(self, weighed: _Weighed, features: Features) -> tuple[dict[str, float], float, bool]:
+        """What the ask says, mixed with what the turns before it said, by how much it leans on them; what its
+        words count by themselves (0..1); and whether that is next to nothing."""
         sums = weighed.sums
         own, lean = _lean(features, weighed.follows, max(sums.values(), default=0.0))
         mixed = {name: own * total for name, total in sums.items()}
@@ -180,11 +183,13 @@ class Classifier:
         trust = 0.0 if lean and weighed.follows else own
         for turn in features.context if lean else ():
             found = self._reader.read(turn)
-            for name, weights in _by_owner(found, found.values()).items():
-                if name in self._specs:
-                    mixed[name] = mixed.get(name, 0.0) + lean * combine(weights)
-            lean *= _DECAY
-        return mixed, trust
+            evidence = _by_owner(found, found.values())
+            said = [name for name in evidence if name in self._specs]
+            for name in said:
+                mixed[name] = mixed.get(name, 0.0) + lean * combine(evidence[name])
+            # Who says nothing stands in nobody's way.
+            lean *= _DECAY if said else 1.0
+        return mixed, trust, own < _SAYS
 
 
 def combine(weights: Sequence[float]) -> float:

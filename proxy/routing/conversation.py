@@ -60,7 +60,9 @@ def meet(held: Held, asked: int, now: float, policy: StickyPolicy) -> Incumbent:
 
 def continues(incumbent: Incumbent, features: Features, seen: Classification) -> bool:
     """The turn goes on with the task of the turn before it."""
-    return (features.turns > 1 or features.tool_loop or incumbent.again) and seen.top == incumbent.task
+    if features.turns < 2 and not features.tool_loop and not incumbent.again:
+        return False
+    return seen.leans or seen.top == incumbent.task
 
 
 def follow(plan: RoutePlan, model: str, hedged: bool, now: float) -> Held:
@@ -73,8 +75,10 @@ def follow(plan: RoutePlan, model: str, hedged: bool, now: float) -> Held:
     assert seen is not None
     if hedged and Need.TOOLS not in plan.features.needs:
         model = planned
-    floor = plan.incumbent.floor if plan.incumbent is not None and _stands_in(plan, seen) else planned
-    return Held(model, floor, seen.top, plan.features.prompt_tokens, plan.asked, now)
+    before = plan.incumbent
+    floor = before.floor if before is not None and _stands_in(plan, seen) else planned
+    task = before.task if before is not None and continues(before, plan.features, seen) else seen.top
+    return Held(model, floor, task, plan.features.prompt_tokens, plan.asked, now)
 
 
 def _stands_in(plan: RoutePlan, seen: Classification) -> bool:

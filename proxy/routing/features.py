@@ -22,7 +22,7 @@ from proxy.types import ChatRequest, Features, Need
 
 CONTEXT_TURNS = 3
 CONTEXT_LIMIT = 400
-"""User turns before the ask that are kept, and characters of each."""
+"""User turns before the ask that are kept beside the first one, and characters of each."""
 LOOKED_BACK = 16
 """User turns that are looked at for them ..."""
 BRIEF = 24
@@ -154,8 +154,8 @@ class _Survey:
 
 
 def _asks(users: list[str]) -> tuple[str, tuple[str, ...], str]:
-    """The last turn with words of the user's own, the few before it that say something, latest first, and
-    the one right before it."""
+    """The last turn with words of the user's own; those before it that say something: the latest few, and
+    the one that opened the conversation; and the one right before it."""
     ask, previous = "", ""
     context: list[str] = []
     brief: list[str] = []
@@ -169,7 +169,11 @@ def _asks(users: list[str]) -> tuple[str, tuple[str, ...], str]:
                 break
     if not ask and users:
         ask = bounded(users[-1].strip(), CONTEXT_LIMIT)
-    return ask, tuple((context or brief)[:CONTEXT_TURNS]), previous
+    context = (context or brief)[:CONTEXT_TURNS]
+    opening = clean(users[0], CONTEXT_LIMIT) if len(users) > CONTEXT_TURNS + 1 else ""
+    if opening and opening not in context:
+        context.append(opening)
+    return ask, tuple(context), previous
 
 
 def _needs(fields: dict[str, Any], seen: set[Need]) -> frozenset[Need]:

@@ -33,6 +33,7 @@ def grounds(plan: RoutePlan, epoch: str) -> Grounds:
         repeats=facts.repeats,
         failed_tools=facts.failed_tools,
         struggle=round(seen.struggle, 3) if seen else 0.0,
+        leans=seen is not None and seen.leans,
         shut=tuple(sorted(plan.shut)),
         standing=plan.standing,
         allowed=tuple(sorted(plan.allowed)) if plan.allowed is not None else None,
@@ -64,7 +65,7 @@ def past(
             failed_tools=kept.failed_tools,
         ),
         classification=Classification(
-            tuple(intents.items()), difficulty, tuple(kept.evidence), kept.struggle
+            tuple(intents.items()), difficulty, tuple(kept.evidence), kept.struggle, kept.leans
         ),
         language=kept.language,
         headers=kept.headers,

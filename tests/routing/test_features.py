@@ -116,11 +116,32 @@ def test_when_every_turn_is_boilerplate_the_last_one_stands() -> None:
     assert features(user("<context>only this</context>")).ask == "<context>only this</context>"
 
 
-def test_context_is_the_turns_before_latest_first_and_bounded() -> None:
+def test_context_is_the_turns_before_and_the_first_latest_first_and_bounded() -> None:
     found = features(*(user(f"turn {n} " + "x" * 900) for n in range(6)), user("now"))
     assert found.ask == "now"
-    assert [turn[:6] for turn in found.context] == ["turn 5", "turn 4", "turn 3"]
+    assert [turn[:6] for turn in found.context] == ["turn 5", "turn 4", "turn 3", "turn 0"]
     assert all(len(turn) <= CONTEXT_LIMIT for turn in found.context)
+
+
+def test_brief_turns_are_passed_over_for_those_that_say_something() -> None:
+    turns = ["write a parser in Go, with tests", "yes", "continue", "ok", "go on"]
+    messages = [message for text in turns for message in (user(text), ANSWER)]
+    assert features(*messages, user("and now?")).context == ("write a parser in Go, with tests",)
+    assert features(user("hi"), ANSWER, user("yes")).context == ("hi",)
+
+
+def test_how_an_agent_resumes_is_not_the_ask() -> None:
+    resumed = "This session is being continued from a previous conversation that ended.\nPort it to Go."
+    assert features(user(resumed)).ask == "Port it to Go."
+
+
+def test_a_repeated_ask_and_failing_tools_are_seen() -> None:
+    again = features(
+        user("make the tests of the parser pass"), ANSWER, user("Make the tests of the parser pass!")
+    )
+    assert (again.repeats, again.failed_tools) == (True, 0)
+    failing = [user("go"), ANSWER, {"role": "tool", "content": "Error: no"}] * 2
+    assert features(*failing[:3], ANSWER, failing[2]).failed_tools == 2
 
 
 def test_tool_results_are_neither_ask_nor_context() -> None:
@@ -213,6 +234,33 @@ def test_bounded_keeps_to_its_limit(text: str, limit: int) -> None:
             [user("Suggest a title for my novel about bees")], None, id="a user's own title is no chore"
         ),
         pytest.param([user("Summarize this article")], None, id="a user's own summary is no chore"),
+        pytest.param(
+            [user("hi"), ANSWER, user("Summarize the conversation so far")],
+            None,
+            id="nor one of the conversation, in a few words",
+        ),
+        pytest.param(
+            [
+                user("hi"),
+                ANSWER,
+                user("Summarize the conversation so far. Keep names of files and functions, " * 3),
+            ],
+            "compaction",
+            id="in many words it is a program's",
+        ),
+        pytest.param(
+            [{"role": "system", "content": "Generate a short title"}, user("hello")],
+            "title",
+            id="in the system prompt a few words are a program's, too",
+        ),
+        pytest.param(
+            [
+                {"role": "system", "content": "You generate concise, one-line Git commit messages."},
+                user("-a +b"),
+            ],
+            "commit_message",
+            id="an editor's commit message",
+        ),
     ],
 )
 def test_background(messages: list[dict[str, Any]], chore: str | None) -> None:

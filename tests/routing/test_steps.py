@@ -468,12 +468,9 @@ def test_a_verdict_tells_what_it_changed() -> None:
     house.router.judged(question, judge.Verdict("chat", 0.9, 0.1))
     climb = house.climb(session="")
     take(Step.JUDGE, climb)
-    assert climb.judged is not None
-    assert (climb.judged.before.top, climb.judged.model_before, climb.judged.intent) == (
-        "code",
-        "good",
-        "chat",
-    )
+    told = climb.judged
+    assert told is not None
+    assert (told.before.top, told.model_before, told.intent) == ("code", "good", "chat")
 
 
 def test_the_judge_is_not_asked_while_its_circuit_is_shut_or_the_climb_may_not_wait() -> None:

@@ -24,12 +24,15 @@ import msgspec
 import pytest
 import yaml
 
+from proxy.dispatch.call import cost
 from proxy.routing.policy import RoutingPolicy
+from proxy.routing.replay import Replay, Stored
 from proxy.routing.router import Router, new_memory
 from proxy.server.headers import session_of
 from proxy.types import Model, Need, Price, Priors, RoutePlan
 from proxy.wire.chat import parse
 from tests.routing.test_classify import CLASSIFIER, shipped
+from tests.routing.test_grounds import stored
 
 HERE = Path(__file__).parent / "transcripts"
 INTENTS = shipped()["intents"]
@@ -80,6 +83,8 @@ class Stage:
         self.fields: dict[str, Any] = {}
         self.profile = "auto"
         self.headers: dict[str, str] = {}
+        self.made: RoutePlan
+        """The latest."""
 
     def play(self, turn: dict[str, Any]) -> str:
         """Sends a turn; "intent model route" of what was decided, and the conversation goes on."""
@@ -148,6 +153,7 @@ class Stage:
         body = msgspec.json.encode({"model": self.profile, "messages": messages, **self.fields})
         plan = self.router.plan(parse(body), self.headers, self._session(messages))
         assert isinstance(plan, RoutePlan)
+        self.made = plan
         return plan
 
     def _session(self, messages: list[dict[str, Any]]) -> str:
@@ -172,6 +178,20 @@ def test_transcript(turns: list[dict[str, Any]]) -> None:
     stage = Stage()
     said = [stage.play(turn) for turn in turns]
     assert said == [turn["is"] for turn in turns]
+
+
+@pytest.mark.parametrize("turns", transcripts())
+def test_every_turn_is_decided_alike_from_its_record(turns: list[dict[str, Any]]) -> None:
+    stage = Stage()
+    for turn in turns:
+        stage.play(turn)
+        made = stage.made
+        again = Replay(stage.router.apart(), MODELS, "then", CLASSIFIER.classify, cost)
+        rerun = again.plan(msgspec.json.decode(stored(made), type=Stored))
+        assert (rerun.models, rerun.route.replace("score", "cache")) == (
+            made.models,
+            made.route.replace("score", "cache"),
+        )
 
 
 def test_there_are_enough_of_every_shape() -> None:

@@ -132,7 +132,7 @@ def test_nothing_that_a_caller_or_an_upstream_made_up_becomes_a_label(metrics: M
 
 
 @pytest.mark.parametrize(
-    "route", ["cache", "rule:short-chat", "judge", "score", "sticky", "default", "explicit"]
+    "route", ["cache", "rule:short-chat", "judge", "score", "sticky", "escalation", "default", "explicit"]
 )
 def test_routes_keep_their_names(metrics: Metrics, make: Any, route: str) -> None:
     metrics.write([make(route=route)])
