@@ -1,8 +1,4 @@
-"""An operator's orders, as one process carries them out, and what it says of its models when it is asked.
-
-Orders   --heed-->      gates and forced states of this process's circuits
-Survey   --look-->      Health of each model, for the admin API of whichever process was asked
-"""
+"""An operator's orders, as one process carries them out: gates and forced states of its circuits."""
 
 from __future__ import annotations
 

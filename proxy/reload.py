@@ -60,7 +60,7 @@ class Watch:
 
 
 ALONE = "1"
-"""The name of the only process among none."""
+"""The name of the only process, where workers have theirs."""
 
 
 class Alone:

@@ -149,11 +149,11 @@ def _end(command: DisableCommand, now: float) -> float | None:
         raise _invalid("for", "`until` and `for` exclude each other: send one of them.")
     if command.until is None and command.span is None:
         return None
+    name = "for" if command.until is None else "until"
     try:
         end = now + span(str(command.span)) if command.until is None else moment(str(command.until), now)
     except ValueError as error:
-        raise _invalid("for" if command.until is None else "until", f"{error}.") from None
-    name = "for" if command.until is None else "until"
+        raise _invalid(name, f"{error}.") from None
     if not now < end <= now + LONGEST:
         raise _invalid(name, f"`{name}` must lie ahead, by {LONGEST / 86400:.0f} days at most.")
     return end
@@ -161,7 +161,7 @@ def _end(command: DisableCommand, now: float) -> float | None:
 
 def _reason(command: DisableCommand) -> str:
     reason = command.reason.strip()
-    if len(reason) > REASON_LIMIT or not (reason.isprintable() or not reason):
+    if len(reason) > REASON_LIMIT or not reason.isprintable():
         raise _invalid("reason", f"`reason` is one line of at most {REASON_LIMIT} characters.")
     return reason
 
