@@ -57,5 +57,5 @@ def test_a_model_that_fails_often_is_put_behind_the_next_and_the_log_says_so(
     assert set(served) == {"second"}
     asked = stub.hits("first")
     assert {call(adaptive) for _ in range(5)} == {"second"} and stub.hits("first") == asked
-    (line,) = adaptive.lines(lambda line: line.get("event") == "adapt")[:1]
+    line = adaptive.wait_line(lambda line: line.get("event") == "adapt")
     assert line["model"] == "first" and "success of first: moved by -0." in line["message"]

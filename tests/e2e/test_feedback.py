@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import ADMIN
-from tests.e2e.kuro import Kuro, model, write_config
+from tests.e2e.kuro import PATIENCE, Kuro, model, write_config
 from tests.stub import StubUpstream, ok
 
 ALICE, BOB = "sk-alice-of-the-tests", "sk-bob-of-the-tests"
@@ -61,7 +62,13 @@ def test_callers_feedback_moves_a_models_quality_in_every_worker(tmp_path: Path,
             kuro.chat(asked, authorization=f"Bearer {ALICE}", x_request_id=f"call-{number}")
         for number in range(40):
             assert give(kuro, ALICE, f"call-{number}", number % 2)[0] == 200
-        for _ in range(10):  # whichever worker answers
-            models = kuro.admin("/weights")["models"]
-            assert models["one"]["quality"]["value"] > models["two"]["quality"]["value"]
-            assert models["one"]["quality"]["from"] == "registry, adapt"
+        deadline = time.monotonic() + PATIENCE
+        while not all(_liked(kuro) for _ in range(10)):  # whichever worker answers
+            assert time.monotonic() < deadline, kuro.admin("/weights")["models"]
+
+
+def _liked(kuro: Kuro) -> bool:
+    """Feedback has put `one` above `two` in the worker that answers."""
+    models = kuro.admin("/weights")["models"]
+    better = models["one"]["quality"]["value"] > models["two"]["quality"]["value"]
+    return better and models["one"]["quality"]["from"] == "registry, adapt"
