@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ __all__ = ["COLUMNS", "FAILED", "Archive", "ArchiveError", "Reader", "RefusedErr
 
 BUSY = 5.0
 """Seconds to wait for another process that is writing."""
+MANY = 50
+"""Rows that go into one statement. SQLite runs each without the interpreter's lock, which comes back late
+while calls are served: asked for row by row, that took longer than the writing."""
 STEP = 2000
 """Rows forgotten in one go, so that other writers come between."""
 
@@ -76,8 +80,8 @@ class Archive:
         """Keeps them, all or none."""
         with told(self._path), transaction(self._connection) as connection:
             first = connection.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM calls").fetchone()[0]
-            connection.executemany(_INSERT, [(id, *row[:-1]) for id, row in enumerate(rows, first)])
-            connection.executemany(_INSERT_RECORD, [(id, row[-1]) for id, row in enumerate(rows, first)])
+            _insert(connection, _INTO_CALLS, [(id, *row[:-1]) for id, row in enumerate(rows, first)])
+            _insert(connection, _INTO_RECORDS, [(id, row[-1]) for id, row in enumerate(rows, first)])
 
     def score(self, request_id: str, score: float, time: float) -> None:
         """A caller's feedback on a call; the last one counts."""
@@ -193,8 +197,23 @@ class Reader:
             yield from cursor
 
 
-_INSERT = f"INSERT INTO calls (id, {', '.join(COLUMNS)}) VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"  # noqa: S608
-_INSERT_RECORD = "INSERT INTO records (id, record) VALUES (?, ?)"
+def _inserts(table: str, *columns: str) -> tuple[str, str]:
+    """Statements for one row, and for MANY. A row that is refused takes the transaction with it."""
+    values = f"({', '.join('?' * len(columns))})"
+    into = f"INSERT OR ROLLBACK INTO {table} ({', '.join(columns)}) VALUES "  # noqa: S608
+    return into + values, into + ", ".join([values] * MANY)
+
+
+def _insert(connection: sqlite3.Connection, into: tuple[str, str], rows: list[tuple[Any, ...]]) -> None:
+    one, many = into
+    whole = len(rows) - len(rows) % MANY
+    for start in range(0, whole, MANY):
+        connection.execute(many, [*chain.from_iterable(rows[start : start + MANY])])
+    connection.executemany(one, rows[whole:])
+
+
+_INTO_CALLS = _inserts("calls", "id", *COLUMNS)
+_INTO_RECORDS = _inserts("records", "id", "record")
 _RECORD = "(SELECT record FROM records WHERE id = c.id)"
 _SCORE = "(SELECT score FROM feedback WHERE request_id = c.request_id)"
 _FAILS = f"outcome IN ({', '.join(repr(outcome) for outcome in FAILED)})"

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from proxy.record import CallRecord
+from proxy.telemetry.encoding import Batch
 from proxy.telemetry.policy import RecordPolicy
 
 logger = logging.getLogger("kuro.records")
@@ -25,7 +26,7 @@ SLICE = 50
 class Sink(Protocol):
     """Where records go, in batches, in the order in which the calls ended."""
 
-    def write(self, records: Sequence[CallRecord]) -> None:
+    def write(self, batch: Batch, /) -> None:
         """Takes a batch. May raise: the batch is then lost for this sink alone."""
 
     def close(self) -> None:
@@ -93,12 +94,13 @@ class Recorder:
 
     def _hand_over(self, records: Sequence[CallRecord]) -> None:
         if records:
+            batch = Batch(records)
             for sink in self._sinks:
-                self._write(sink, records)
+                self._write(sink, batch)
 
-    def _write(self, sink: Sink, records: Sequence[CallRecord]) -> None:
+    def _write(self, sink: Sink, batch: Batch) -> None:
         try:
-            sink.write(records)
+            sink.write(batch)
         except Exception:
             self._failed(sink)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import msgspec
+
+from proxy.record import CallRecord
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
@@ -15,6 +18,15 @@ def encode(value: Any) -> bytes:
         return _encoder.encode(value)
     except UnicodeEncodeError:  # half of a surrogate pair
         return _encoder.encode(_sound(msgspec.to_builtins(value, enc_hook=str)))
+
+
+class Batch(tuple[CallRecord, ...]):
+    """Records on their way through the sinks, which get them one after the other."""
+
+    @cached_property
+    def lines(self) -> list[bytes]:
+        """Each as JSON: encoded when the first sink asks for it, once for all of them."""
+        return [encode(record) for record in self]
 
 
 def _sound(value: Any) -> Any:

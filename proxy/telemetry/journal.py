@@ -1,6 +1,9 @@
 """The call log of one process: the latest calls in memory, all of them in a database, written by a thread.
 
-    flush: write(records) --list--> one thread, every GATHER seconds --> all that waits, in one transaction
+    flush: write(batch) --rows--> one thread, every GATHER seconds --> all that waits, in one transaction
+
+Rows are made where the records come from, on the event loop: calls wait for what a thread does in Python all
+the same, for there is one lock, and for the lock's going to and fro besides.
 
 A disk that is full, a database that is locked for long or isn't ours never touches a call: what could not be
 kept is lost and counted, and the next batch is tried again. `archive.py` has the SQL.
@@ -11,15 +14,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from proxy.record import CallRecord, Grounds
 from proxy.telemetry.archive import Archive, ArchiveError, RefusedError, row
-from proxy.telemetry.encoding import encode
+from proxy.telemetry.encoding import Batch, encode
 from proxy.telemetry.policy import PROMPT_MARGIN, CallsPolicy
 from proxy.telemetry.redaction import REDACTED, redaction
 from proxy.types import RoutePlan
@@ -29,9 +32,9 @@ logger = logging.getLogger("kuro.calls")
 GATHER = 0.25
 """Seconds that calls may wait for more: a transaction costs as much as twenty rows."""
 PLENTY = 250
-"""Calls that are written without waiting for more: those that wait hold their decisions, 10 KB each."""
+"""Calls that are written without waiting for more."""
 BACKLOG = 20_000
-"""Calls that may wait to be written."""
+"""Calls that may wait to be written, 3 KB each."""
 PATIENCE = 5.0
 """Seconds that the end of the process, or somebody who asks, waits for what isn't written yet."""
 PRUNES = 60.0
@@ -46,18 +49,17 @@ GroundsOf = Callable[[RoutePlan, str], Grounds]
 
 
 class Kept(NamedTuple):
-    """A record with what other sinks don't get. The prompt is as it was asked: the thread redacts it."""
+    """A record as it is kept, all but its prompt, which is as it was asked: the thread redacts it."""
 
-    record: CallRecord
-    why: tuple[RoutePlan, str] | None
-    prompt: str | None
+    row: tuple[Any, ...]
+    prompt: str | UnsetType
 
 
 class Journal:
     """A sink. It goes before those that must not see a prompt: it takes it off the records."""
 
     def __init__(self, policy: CallsPolicy, wall: Callable[[], float], grounds: GroundsOf) -> None:
-        """`grounds`: what is kept of a decision. It is called in the thread."""
+        """`grounds`: what is kept of a decision."""
         self._wall = wall
         self._grounds = grounds
         self._changed = threading.Condition()
@@ -83,16 +85,18 @@ class Journal:
         if self.recent.maxlen != policy.recent:
             self.recent = deque(self.recent, policy.recent)
 
-    def write(self, records: Sequence[CallRecord]) -> None:
+    def write(self, batch: Batch) -> None:
         """Takes a batch, without waiting."""
-        kept = []
-        for record in records:
-            why, prompt = record.why, record.prompt
+        apart = [(record.why, record.prompt) for record in batch]
+        for record in batch:
             record.why = record.prompt = UNSET
-            kept.append(Kept(record, None if why is UNSET else why, None if prompt is UNSET else prompt))
-        self.recent.extend(records)
+        self.recent.extend(batch)
         if self._policy.file is None:
             return
+        kept = [
+            Kept(row(record, self._stored(line, why)), prompt)
+            for record, line, (why, prompt) in zip(batch, batch.lines, apart, strict=True)
+        ]
         with self._changed:
             room = max(BACKLOG - len(self._waiting), 0)
             self.lost += len(kept[room:])
@@ -130,6 +134,9 @@ class Journal:
         if self._thread is not None:
             self._thread.join(PATIENCE)
 
+    def _stored(self, line: bytes, why: tuple[RoutePlan, str] | UnsetType) -> bytes:
+        return line if why is UNSET else _with(line, b"grounds", self._grounds(*why))
+
     # --- the thread ---
 
     def _start(self) -> None:
@@ -138,7 +145,7 @@ class Journal:
             self._thread.start()
 
     def _run(self) -> None:
-        writer = _Writer(self._grounds)
+        writer = _Writer()
         while True:
             if self._wake.wait(PRUNES):
                 self._hurry.wait(GATHER)
@@ -162,8 +169,7 @@ class Journal:
 class _Writer:
     """The thread's part: opens the database when there is something to write, and again after a failure."""
 
-    def __init__(self, grounds: GroundsOf) -> None:
-        self._grounds = grounds
+    def __init__(self) -> None:
         self._archive: Archive | None = None
         self._redact = redaction(())
         self._patterns: tuple[str, ...] = ()
@@ -206,12 +212,10 @@ class _Writer:
         return self._archive
 
     def _row(self, kept: Kept, policy: CallsPolicy) -> tuple[Any, ...]:
-        stored = encode(kept.record)
-        if kept.why is not None:
-            stored = b'%b,"grounds":%b}' % (stored[:-1], encode(self._grounds(*kept.why)))
-        if kept.prompt is not None:
-            stored = b'%b,"prompt":%b}' % (stored[:-1], encode(self._redacted(kept.prompt, policy)))
-        return row(kept.record, stored)
+        if kept.prompt is UNSET:
+            return kept.row
+        *narrow, stored = kept.row
+        return *narrow, _with(stored, b"prompt", self._redacted(kept.prompt, policy))
 
     def _redacted(self, prompt: str, policy: CallsPolicy) -> str:
         if policy.redact != self._patterns:
@@ -239,3 +243,8 @@ class _Writer:
                 self._pruned = now
         except ArchiveError as error:
             self._fail(error)
+
+
+def _with(line: bytes, name: bytes, value: Any) -> bytes:
+    """A JSON object with one more member."""
+    return b'%b,"%b":%b}' % (line[:-1], name, encode(value))

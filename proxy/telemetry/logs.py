@@ -9,13 +9,12 @@ Never prompt text: a record holds none, and what an upstream said, which may quo
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
 from proxy.record import Attempt, CallRecord
-from proxy.telemetry.encoding import encode
+from proxy.telemetry.encoding import Batch, encode
 from proxy.telemetry.policy import LogLevel, LogPolicy
 from proxy.telemetry.stream import Stream
 
@@ -71,10 +70,11 @@ class CallLog:
         """A reload: whether lines are wanted. They go where they went."""
         self._wanted = policy.calls and policy.level is not LogLevel.CRITICAL
 
-    def write(self, records: Sequence[CallRecord]) -> None:
+    def write(self, batch: Batch) -> None:
         """Hands the batch to the stream as one piece."""
         if self._wanted:
-            self._stream.write(b"".join([_line(record) for record in records]))
+            lines = map(_line, batch, batch.lines)
+            self._stream.write(b"".join([b"%b%b\n" % (_HEAD, line[1:]) for line in lines]))
 
     def close(self) -> None:
         """Waits for what is on its way. The stream is the messages', too, and stays open."""
@@ -116,12 +116,12 @@ class StreamHandler(logging.Handler):
             self.handleError(record)
 
 
-def _line(record: CallRecord) -> bytes:
+def _line(record: CallRecord, encoded: bytes) -> bytes:
+    """The record as it was `encoded`, or anew where an attempt's reason is too long for a line."""
     for attempt in record.attempts:
         if len(attempt.reason) > REASON_LIMIT:
-            record = replace(record, attempts=[_short(attempt) for attempt in record.attempts])
-            break
-    return _HEAD + encode(record)[1:] + b"\n"
+            return encode(replace(record, attempts=[_short(attempt) for attempt in record.attempts]))
+    return encoded
 
 
 def _short(attempt: Attempt) -> Attempt:

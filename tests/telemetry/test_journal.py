@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from proxy.record import Grounds, Query
 from proxy.telemetry import journal as room
 from proxy.telemetry.archive import Reader
+from proxy.telemetry.encoding import Batch
 from proxy.telemetry.history import History
 from proxy.telemetry.journal import BACKLOG, Journal
 from proxy.telemetry.policy import PROMPT_MARGIN, CallsPolicy
@@ -53,15 +54,15 @@ def ids(path: Path) -> list[str]:
 
 def test_calls_are_written_by_a_thread(opened: Open, make: Make, path: Path) -> None:
     journal = opened()
-    journal.write([make(request_id="a"), make(request_id="b")])
-    journal.write([make(request_id="c")])
+    journal.write(Batch([make(request_id="a"), make(request_id="b")]))
+    journal.write(Batch([make(request_id="c")]))
     assert journal.flush() and journal.lost == 0
     assert ids(path) == ["c", "b", "a"]
 
 
 def test_its_end_writes_what_waits(opened: Open, make: Make, path: Path) -> None:
     journal = opened()
-    journal.write([make(request_id=f"{n}") for n in range(1000)])
+    journal.write(Batch([make(request_id=f"{n}") for n in range(1000)]))
     journal.close()
     assert len(ids(path)) == 1000
 
@@ -70,7 +71,7 @@ def test_its_end_writes_what_waits(opened: Open, make: Make, path: Path) -> None
 def test_history_sees_what_was_just_written(opened: Open, make: Make, path: Path, file: str) -> None:
     journal = opened(**({} if file == "database" else {"file": None}))
     history = History(journal, lambda: str(path) if file == "database" else None)
-    journal.write([make(request_id="a"), make(request_id="b", outcome="error")])
+    journal.write(Batch([make(request_id="a"), make(request_id="b", outcome="error")]))
     page = history.find(Query(limit=1))
     assert ([row["request_id"] for row in page.calls], page.source) == (["b"], file)
     assert (page.next is not None) == (file == "database")
@@ -84,7 +85,7 @@ def test_history_sees_what_was_just_written(opened: Open, make: Make, path: Path
 
 def test_feedback_is_kept_beside_the_call(opened: Open, make: Make, path: Path) -> None:
     journal = opened()
-    journal.write([make(request_id="a")])
+    journal.write(Batch([make(request_id="a")]))
     journal.score("a", 0.25)
     record = History(journal, lambda: str(path)).record("a")
     assert record is not None and record["score"] == 0.25
@@ -92,7 +93,7 @@ def test_feedback_is_kept_beside_the_call(opened: Open, make: Make, path: Path) 
 
 def test_the_latest_stay_in_memory(opened: Open, make: Make) -> None:
     journal = opened(recent=3, file=None)
-    journal.write([make(request_id=f"{n}") for n in range(5)])
+    journal.write(Batch([make(request_id=f"{n}") for n in range(5)]))
     assert [record.request_id for record in journal.recent] == ["2", "3", "4"]
     journal.adopt(CallsPolicy(recent=2))
     assert [record.request_id for record in journal.recent] == ["3", "4"]
@@ -103,7 +104,7 @@ def test_a_prompt_is_taken_off_the_record_and_kept_without_its_secrets(
 ) -> None:
     record = make(request_id="a", prompt="Write to jane@mail.example \ud800")
     journal = opened()
-    journal.write([record, make(request_id="b")])
+    journal.write(Batch([record, make(request_id="b")]))
     assert record.prompt is UNSET and journal.recent[0].prompt is UNSET
     journal.flush()
     with Reader(path) as reader:
@@ -114,13 +115,13 @@ def test_a_prompt_is_taken_off_the_record_and_kept_without_its_secrets(
 
 def test_what_is_old_is_forgotten_in_passing(opened: Open, make: Make, path: Path) -> None:
     journal = opened(max_age=100.0)
-    journal.write([make(request_id="old", time=NOON - 101), make(request_id="new", time=NOON - 99)])
+    journal.write(Batch([make(request_id="old", time=NOON - 101), make(request_id="new", time=NOON - 99)]))
     journal.flush()
     assert ids(path) == ["new"]
 
 
 def prompt_kept(journal: Journal, path: Path, make: Make, prompt: str) -> str:
-    journal.write([make(prompt=prompt)])
+    journal.write(Batch([make(prompt=prompt)]))
     journal.flush()
     with Reader(path) as reader:
         text = json.loads(next(reader.records(Query())))["prompt"]
@@ -160,7 +161,7 @@ def test_what_is_old_is_forgotten_without_a_call(
     monkeypatch.setattr(room, "PRUNES", 0.01)
     hours = iter([NOON, *(NOON + 101 for _ in range(100_000))])
     journal = opened(lambda: next(hours), max_age=100.0)
-    journal.write([make(request_id="old", time=NOON)])
+    journal.write(Batch([make(request_id="old", time=NOON)]))
     journal.flush()
     deadline = time.monotonic() + 10
     while ids(path):
@@ -183,15 +184,15 @@ def test_a_database_that_stays_locked_loses_a_batch_and_takes_the_next(
 ) -> None:
     monkeypatch.setattr("proxy.telemetry.archive.BUSY", 0.01)
     journal = opened()
-    journal.write([make(request_id="a")])
+    journal.write(Batch([make(request_id="a")]))
     journal.flush()
     with locked(path), caplog.at_level(logging.ERROR, "kuro.calls"):
         began = time.monotonic()
-        journal.write([make(request_id="b"), make(request_id="c")])
+        journal.write(Batch([make(request_id="b"), make(request_id="c")]))
         assert time.monotonic() - began < 1
         journal.flush()
     assert journal.lost == 2 and "calls could not be kept" in caplog.text
-    journal.write([make(request_id="d")])
+    journal.write(Batch([make(request_id="d")]))
     journal.flush()
     assert ids(path) == ["d", "a"] and journal.lost == 2
 
@@ -206,7 +207,7 @@ def test_a_file_that_is_not_ours_loses_all_and_says_so_once(
     journal = opened()
     with caplog.at_level(logging.ERROR, "kuro.calls"):
         for n in range(3):
-            journal.write([make(request_id=f"{n}")])
+            journal.write(Batch([make(request_id=f"{n}")]))
             journal.flush()
     assert journal.lost == 3 and said in caplog.text
     assert len(caplog.records) < 3
@@ -219,25 +220,25 @@ def test_what_finds_the_backlog_full_is_lost(opened: Open, make: Make, path: Pat
     monkeypatch.setattr(room, "BACKLOG", 10)
     journal = opened()
     record = make()
-    journal.write([replace(record, request_id=f"{n}") for n in range(25)])
+    journal.write(Batch([replace(record, request_id=f"{n}") for n in range(25)]))
     journal.flush()
     assert (journal.lost, len(ids(path)), BACKLOG) == (15, 10, 20_000)
 
 
 def test_a_file_that_was_removed_is_made_anew(opened: Open, make: Make, path: Path) -> None:
     journal = opened()
-    journal.write([make(request_id="gone")])
+    journal.write(Batch([make(request_id="gone")]))
     journal.flush()
     for file in path.parent.glob("calls.db*"):
         file.unlink()
-    journal.write([make(request_id="kept")])
+    journal.write(Batch([make(request_id="kept")]))
     journal.flush()
     assert ids(path) == ["kept"] and journal.lost == 0
 
 
 def test_a_file_that_breaks_is_answered_for_from_memory(opened: Open, make: Make, path: Path) -> None:
     journal = opened()
-    journal.write([make(request_id="a")])
+    journal.write(Batch([make(request_id="a")]))
     journal.close()
     content = path.read_bytes()
     path.write_bytes(content[:200] + b"\xff" * (len(content) - 200))

@@ -14,6 +14,7 @@ import pytest
 
 from proxy.record import Attempt, CallRecord
 from proxy.telemetry import logs
+from proxy.telemetry.encoding import Batch
 from proxy.telemetry.logs import REASON_LIMIT, CallLog
 from proxy.telemetry.policy import LogLevel, LogPolicy
 
@@ -46,7 +47,7 @@ def configured(policy: LogPolicy) -> Iterator[LogPolicy]:
 
 class TestCalls:
     def test_a_line_for_each_call(self, policy: LogPolicy, make: Any, refused: CallRecord) -> None:
-        CallLog(policy).write([make(), refused])
+        CallLog(policy).write(Batch([make(), refused]))
         first, second = lines(policy)
         assert (first["event"], first["level"]) == ("call", "info")
         assert first["request_id"] == "req-1"
@@ -61,7 +62,7 @@ class TestCalls:
         assert (second["outcome"], second["cost_usd"]) == ("refused", None)
 
     def test_every_member_of_a_record_is_there(self, policy: LogPolicy, refused: CallRecord) -> None:
-        CallLog(policy).write([refused])
+        CallLog(policy).write(Batch([refused]))
         assert lines(policy)[0].keys() == {"event", "level", *CallRecord.__struct_fields__} - {
             "prompt",
             "why",
@@ -72,19 +73,19 @@ class TestCalls:
     )
     def test_at_any_level_but_critical(self, tmp_path: Path, refused: CallRecord, level: LogLevel) -> None:
         policy = LogPolicy(level=level, file=str(tmp_path / "log"))
-        CallLog(policy).write([refused])
+        CallLog(policy).write(Batch([refused]))
         assert len(lines(policy)) == 1
 
     @pytest.mark.parametrize("off", [{"calls": False}, {"level": LogLevel.CRITICAL}])
     def test_not_when_they_are_switched_off(self, tmp_path: Path, refused: CallRecord, off: Any) -> None:
         policy = LogPolicy(file=str(tmp_path / "log"), **off)
-        CallLog(policy).write([refused])
+        CallLog(policy).write(Batch([refused]))
         assert lines(policy) == []
 
     def test_what_an_upstream_said_is_cut_short(self, policy: LogPolicy, make: Any) -> None:
         said = "Invalid prompt: " + "secret " * 500
         record = make(attempts=[Attempt("m", "p", reason=said), Attempt("n", "p", reason="short")])
-        CallLog(policy).write([record])
+        CallLog(policy).write(Batch([record]))
         long, short = (attempt["reason"] for attempt in lines(policy)[0]["attempts"])
         assert len(long) == REASON_LIMIT
         assert long.startswith("Invalid prompt: secret")
@@ -102,7 +103,7 @@ class TestCalls:
     )
     def test_odd_text_never_breaks_a_line(self, policy: LogPolicy, make: Any, text: str, shown: str) -> None:
         record = make(error_code=text, attempts=[Attempt("m", "p", reason=text)], intents={text: 1.0})
-        CallLog(policy).write([record, make()])
+        CallLog(policy).write(Batch([record, make()]))
         odd, after = lines(policy)
         assert odd["error_code"] == odd["attempts"][0]["reason"] == shown
         assert odd["intents"] == {shown: 1.0}
@@ -110,7 +111,7 @@ class TestCalls:
 
     def test_close_waits_for_the_lines(self, policy: LogPolicy, refused: CallRecord) -> None:
         log = CallLog(policy)
-        log.write([refused])
+        log.write(Batch([refused]))
         log.close()
         assert policy.file is not None
         assert Path(policy.file).read_bytes().endswith(b"}\n")
@@ -156,7 +157,7 @@ class TestMessages:
 
     def test_calls_and_messages_share_one_stream(self, configured: LogPolicy, refused: CallRecord) -> None:
         logging.getLogger("kuro").info("before")
-        CallLog(configured).write([refused])
+        CallLog(configured).write(Batch([refused]))
         logging.getLogger("kuro").info("after")
         assert [line.get("message", line.get("event")) for line in lines(configured)] == [
             "before",
@@ -168,7 +169,7 @@ class TestMessages:
 def test_lost_lines_are_counted(tmp_path: Path, refused: CallRecord) -> None:
     before = logs.lost_lines()
     policy = LogPolicy(file=str(tmp_path))  # a folder
-    CallLog(policy).write([refused, refused])
+    CallLog(policy).write(Batch([refused, refused]))
     assert logs.stream(policy).flush(10)
     assert logs.lost_lines() == before + 2
 
