@@ -3,7 +3,7 @@
     plugins: [{id: auto-router, allowed_models: ["anthropic/*"], cost_quality_tradeoff: 7}]
 
 Other plugins are an upstream's business, as is `plugins` where it is no list at all. This one is ours: its
-members are checked here, and no upstream sees it. Those that OpenRouter knows and we don't are passed over.
+members are checked here, and no upstream sees it. Those that OpenRouter reads and we don't are passed over.
 https://openrouter.ai/docs/guides/routing/routers/auto-router
 """
 
@@ -12,9 +12,13 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.types import AutoRouter
-from proxy.wire.refusal import bad, wrong_type
+from proxy.wire.refusal import bad, unknown, wrong_type
 
 AUTO_ROUTER = "auto-router"
+READ = ("allowed_models", "excluded_models", "cost_quality_tradeoff", "enabled")
+"""Members that do something here."""
+PASSED_OVER = frozenset({"id", "cost_tier", "pin_model"})
+"""The plugin's name, and what OpenRouter alone reads."""
 MOST_PATTERNS = 100
 """Patterns in one list."""
 MAX_PATTERN_LENGTH = 256
@@ -30,9 +34,12 @@ def auto_router(plugins: Any) -> AutoRouter | None:
     ours = [(f"plugins[{index}]", plugin) for index, plugin in enumerate(plugins) if _is_ours(plugin)]
     if len(ours) > 1:
         raise bad(f"The plugin `{AUTO_ROUTER}` is given more than once.", "duplicate_parameter", ours[1][0])
-    if not ours or not _enabled(ours[0][1], ours[0][0]):
+    if not ours:
         return None
     at, plugin = ours[0]
+    _check_names(plugin, at)
+    if not _enabled(plugin, at):
+        return None
     return AutoRouter(
         allowed=_patterns(plugin, "allowed_models", at),
         excluded=_patterns(plugin, "excluded_models", at) or (),
@@ -43,6 +50,13 @@ def auto_router(plugins: Any) -> AutoRouter | None:
 
 def _is_ours(plugin: Any) -> bool:
     return type(plugin) is dict and plugin.get("id") == AUTO_ROUTER
+
+
+def _check_names(plugin: dict[str, Any], at: str) -> None:
+    """A list that nobody reads would let the very models answer that it was to keep out."""
+    for name in plugin:
+        if name not in READ and name not in PASSED_OVER:
+            raise unknown(f"member of the plugin `{AUTO_ROUTER}`", name, READ, f"{at}.{name}")
 
 
 def _enabled(plugin: dict[str, Any], at: str) -> bool:

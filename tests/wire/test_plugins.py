@@ -111,6 +111,19 @@ def test_a_body_without_plugins_wishes_for_nothing() -> None:
             id="enabled as a word",
         ),
         pytest.param(
+            router(allowed=["a/*"]),
+            "plugins[0].allowed",
+            "there are allowed_models, excluded_models, cost_quality_tradeoff, enabled; "
+            "did you mean 'allowed_models'?",
+            id="a member that is misspelt",
+        ),
+        pytest.param(
+            [{"id": "web"}, *router(enabled=False, exclude="a")],
+            "plugins[1].exclude",
+            "Unknown member of the plugin `auto-router` 'exclude'",
+            id="a misspelt member of one that is switched off",
+        ),
+        pytest.param(
             [*router(), {"id": "web"}, *router()], "plugins[2]", "given more than once", id="the plugin twice"
         ),
     ],
