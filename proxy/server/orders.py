@@ -77,6 +77,11 @@ class Orders(Struct, frozen=True):
         held = {model: order for model, order in self.disabled.items() if order.holds(now)}
         return replace(self, disabled=held)
 
+    def bars(self, model: str) -> bool:
+        """Whether no call may reach the model: it is disabled, or its circuit is forced open."""
+        forced = self.forced.get(model)
+        return model in self.disabled or (forced is not None and forced.to is Action.OPEN)
+
 
 class Command(Struct, frozen=True):
     """One model, and what is to become of it. `until` and `reason` go with `disable`."""

@@ -41,7 +41,7 @@ def ready(request: AnyRequest) -> Response[dict[str, Any]]:
     here = services(request)
     reason = _unready(here)
     if reason is None:
-        return Response({"status": "ready", "models": len(here.models())})
+        return Response({"status": "ready", "models": len(_in_service(here))})
     return Response({"status": "unready", "reason": reason}, status_code=503)
 
 
@@ -73,4 +73,12 @@ status_router = Router(
 def _unready(here: Services) -> str | None:
     if here.draining():
         return "draining"
-    return None if here.models() else "no_ready_model"
+    if not here.models():
+        return "no_ready_model"
+    return None if _in_service(here) else "no_model_in_service"
+
+
+def _in_service(here: Services) -> list[str]:
+    """Models that an operator lets be asked."""
+    orders = here.orders()
+    return [model.id for model in here.models() if not orders.bars(model.id)]

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from litestar.testing import TestClient
 
+from proxy.server.orders import Action, Disabled, Forced, Orders
 from proxy.server.policy import AccessPolicy
 from tests.server.conftest import KEY, MODELS, PAGE, World
 
@@ -115,6 +116,38 @@ def test_no_model_is_not_ready(client: Client, world: World) -> None:
     world.models = ()
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["reason"]) == (503, "no_ready_model")
+
+
+OUT = Disabled(1.0)
+
+
+@pytest.mark.parametrize(
+    ("orders", "left"),
+    [
+        pytest.param(Orders({"claude": OUT}), 2, id="one is disabled"),
+        pytest.param(Orders({model.id: OUT for model in MODELS}), 0, id="all are"),
+        pytest.param(Orders({model.id: OUT for model in MODELS[1:]}), 1, id="all but one are"),
+        pytest.param(Orders({"gone": OUT}), 3, id="one that the registry lacks is"),
+        pytest.param(
+            Orders({model.id: OUT for model in MODELS[1:]}, {MODELS[0].id: Forced(Action.OPEN, 1.0)}),
+            0,
+            id="all but one are, whose circuit is forced open",
+        ),
+        pytest.param(
+            Orders({model.id: OUT for model in MODELS[1:]}, {MODELS[0].id: Forced(Action.CLOSE, 1.0)}),
+            1,
+            id="all but one are, whose circuit is forced closed",
+        ),
+    ],
+)
+def test_ready_is_who_has_a_model_in_service(client: Client, world: World, orders: Orders, left: int) -> None:
+    world.orders = orders
+    answer = client.get("/readyz")
+    assert client.head("/readyz").status_code == answer.status_code
+    if left:
+        assert (answer.status_code, answer.json()["models"]) == (200, left)
+    else:
+        assert (answer.status_code, answer.json()["reason"]) == (503, "no_model_in_service")
 
 
 def test_metrics_come_as_they_were_rendered(client: Client) -> None:
