@@ -16,8 +16,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import random
 from typing import Any
 
-from msgspec import to_builtins
-
+from proxy.desk import Desk
 from proxy.dispatch.alarm import Alarms
 from proxy.dispatch.answer import Books
 from proxy.dispatch.backoff import retry_budget
@@ -27,11 +26,11 @@ from proxy.dispatch.executor import Executor
 from proxy.dispatch.hedge import Hedges
 from proxy.dispatch.lane import Lane, Upstream, lane
 from proxy.dispatch.simulated import SimulatedUpstream
-from proxy.dispatch.stats import Observed, Stats
+from proxy.dispatch.stats import Stats
 from proxy.dispatch.transport import open_upstream
 from proxy.gateway import Gateway, House
-from proxy.office import Asked, Verdict, compared, shown
-from proxy.operate import heed, obstacle
+from proxy.office import Verdict
+from proxy.operate import forget, health, heed, obstacle
 from proxy.providers import CODECS
 from proxy.reload import Ask
 from proxy.routers import Live, build, explained, replayer
@@ -40,7 +39,7 @@ from proxy.routing.features import prompt_tokens
 from proxy.routing.grounds import grounds
 from proxy.routing.policy import StreamRecovery
 from proxy.routing.replay import decided_again
-from proxy.routing.router import Router, new_memory, renew_memory
+from proxy.routing.router import Router, forget_decisions, new_memory, renew_memory
 from proxy.routing.tokens import estimate
 from proxy.routing.weights import in_force
 from proxy.server.admission import Admission
@@ -49,9 +48,9 @@ from proxy.server.audit import Audit
 from proxy.server.auth import Keyring, admin_keyring
 from proxy.server.chat import ChatRoute
 from proxy.server.door import adopt_limits
-from proxy.server.health import Health, Heard, Look
-from proxy.server.link import Reach
-from proxy.server.orders import Action, Command, Orders, Ruling
+from proxy.server.health import Look
+from proxy.server.learned import Forget
+from proxy.server.orders import Action, Orders, Ruling
 from proxy.server.site import create_site
 from proxy.server.state import Rated, Services
 from proxy.settings import Settings
@@ -159,15 +158,19 @@ class Engine:
                 for upstream in (*self._retired, *self.upstreams.values()):
                     await upstream.aclose()
 
-    async def adopt(self, decided: Verdict | Ruling | Look | Rated) -> dict[str, Health] | None:
-        """Does what was decided, or says what was asked for. Once a process serves, one at a time."""
+    async def adopt(self, decided: Verdict | Ruling | Look | Forget | Rated) -> object:
+        """Does what was decided, and says what is told of it, if anything. One at a time, once it serves."""
         match decided:
             case Verdict():
                 await self._take(decided)
             case Ruling():
                 self._obey(decided)
             case Look():
-                return self._health()
+                in_flight = self.gateway.in_flight()
+                return health(self._ids(), self.breakers, self.stats, self.adapt, in_flight)
+            case Forget():
+                forget_decisions(self.memory)
+                return forget(self.adapt, decided.model)
             case Rated():
                 self.observe_feedback(decided)
         return None
@@ -181,17 +184,6 @@ class Engine:
         if ruling.command.action is Action.RESET:
             self.breakers.reset(ruling.command.model)
         heed(self.breakers, old, self.orders, self._ids(), time.time())
-
-    def _health(self) -> dict[str, Health]:
-        in_flight, observed = self.gateway.in_flight(), self.stats.snapshot()
-        return {
-            model: Health(
-                to_builtins(self.breakers.view(model)),
-                to_builtins(observed.get(model, Observed())),
-                in_flight[model],
-            )
-            for model in self._ids()
-        }
 
     def _ids(self) -> list[str]:
         return [model.id for model in self.settings.models]
@@ -301,27 +293,12 @@ class Engine:
         return lane(model, provider, CODECS[dialect], self.upstreams[provider.name])
 
     def _services(self, keyring: Keyring, admin: Keyring, ask: Ask) -> Services:
-        async def reload(by: str, dry_run: bool) -> dict[str, Any]:
-            reach = Reach.PARENT if dry_run else Reach.ALL
-            answer = await ask(Asked(f"admin {by}", dry_run), reach)
-            return {**shown(answer.said, dry_run), "silent": answer.silent}
-
-        async def compare(by: str) -> dict[str, Any]:
-            answer = await ask(Asked(f"admin {by}", dry_run=True), Reach.PARENT)
-            return compared(answer.said, self.settings.epoch)
+        desk = Desk(ask, lambda: self.settings.epoch)
 
         async def rate(rated: Rated, first: bool) -> None:
             self.journal.score(rated.request_id, rated.score)
             if first:
-                await ask(rated, Reach.SERVING)
-
-        async def order(command: Command) -> tuple[Ruling, tuple[str, ...]]:
-            answer = await ask(command, Reach.ALL)
-            return answer.said, answer.silent
-
-        async def look() -> Heard:
-            answer = await ask(Look(), Reach.SERVING)
-            return Heard(answer.heard, answer.silent)
+                await desk.learn(rated)
 
         return Services(
             access=self.settings.access,
@@ -329,13 +306,14 @@ class Engine:
             admin=admin,
             models=lambda: self.settings.models,
             profiles=lambda: tuple(self.settings.routing.profiles),
-            look=look,
+            look=desk.look,
             orders=lambda: self.orders.current(time.time()),
-            order=order,
-            reload=reload,
+            order=desk.order,
+            reload=desk.reload,
             registry=lambda: registry(self.settings),
-            compare=compare,
+            compare=desk.compare,
             weights=self._weights,
+            forget=desk.forget,
             rate=rate,
             audit=Audit(self.clock),
             metrics=self.scrape.show,
@@ -375,8 +353,11 @@ def _tell_transition(model: str, old: object, new: object, reason: str) -> None:
 
 
 def _tell_shift(model: str, signal: Signal, before: float, shift: Shift) -> None:
+    extra = {"event": "adapt", "model": model}
+    if not shift.by:
+        logger.warning("%s of %s: moved by %+.2f no more", signal, model, before, extra=extra)
+        return
     logger.warning(
         "%s of %s: moved by %+.2f instead of %+.2f (lately %.2f in %.0f, usually %.2f)",
-        signal, model, shift.by, before, shift.lately, shift.evidence, shift.usually,
-        extra={"event": "adapt", "model": model},
+        signal, model, shift.by, before, shift.lately, shift.evidence, shift.usually, extra=extra,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from proxy.dispatch.transport import open_upstream
-from proxy.errors import ApiError, ConfigError
+from proxy.errors import ConfigError
 from proxy.server.auth import check_listen
 from proxy.server.orders import KEPT, Command, Orders, Ruling, obey
 from proxy.server.workers import Work
@@ -31,7 +31,7 @@ logger = logging.getLogger("kuro")
 
 
 class Asked(Struct, frozen=True):
-    """A reload is wanted: by `signal`, `watch`, or `admin` with the name of the key."""
+    """A reload is wanted: by `signal`, `watch`, or `admin key` with its name."""
 
     by: str
     dry_run: bool = False
@@ -189,37 +189,3 @@ def _brief(report: Report) -> str:
     ]
     said = "; ".join(f"{name}: {', '.join(items)}" for name, items in parts if items)
     return f": {said}" if said else ""
-
-
-def compared(verdict: Verdict, epoch: str) -> dict[str, Any]:
-    """The files beside what is in force, `epoch`, for the admin API."""
-    report = verdict.report
-    return {
-        "object": "registry_diff",
-        "result": report.result,
-        "in_force": epoch,
-        "on_disk": None if report.problems else report.epoch,
-        "problems": report.problems,
-        "warnings": report.warnings,
-        "differences": verdict.differences,
-        "needs_restart": report.changes.needs_restart,
-    }
-
-
-def shown(verdict: Verdict, dry_run: bool = False) -> dict[str, Any]:
-    """The answer to the admin API. Raises ApiError 422 with every problem."""
-    report = verdict.report
-    if report.result == "refused":
-        said = "The configuration stays as it was:\n" + "\n".join(report.problems)
-        raise ApiError(422, said, code="invalid_config")
-    found = report.changes
-    return {
-        "object": "reload",
-        "result": report.result,
-        "dry_run": dry_run,
-        "epoch": report.epoch,
-        "models": {"added": found.added, "removed": found.removed, "changed": found.changed},
-        "other": found.other,
-        "needs_restart": found.needs_restart,
-        "warnings": report.warnings,
-    }

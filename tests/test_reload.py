@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from proxy.desk import compared, shown
 from proxy.errors import ApiError
-from proxy.office import Asked, Keeper, compared, shown
+from proxy.office import Asked, Keeper
 from proxy.reload import Watch
 from proxy.settings import PROXY, REGISTRY, Settings, load
 from proxy.settings.footprint import Footprint
@@ -115,7 +116,7 @@ def test_what_somebody_else_had_read_is_not_asked_for(world: World) -> None:
     assert asked == []
 
 
-DRY = Asked("admin eve", dry_run=True)
+DRY = Asked("admin key eve", dry_run=True)
 
 
 def test_a_dry_run_says_what_would_change_and_changes_nothing(world: World) -> None:

@@ -135,6 +135,8 @@ class Adapt:
             self._put(key, NONE)
             del self._lately[key]
             self._usually.pop(key, None)
+        if model is None:
+            self._usually.clear()  # what callers say of all models, too
 
     def retain(self, models: Iterable[str], policy: AdaptPolicy) -> None:
         """A reload: forgets the models that aren't named, and everything once it is switched off."""

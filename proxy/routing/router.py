@@ -56,10 +56,15 @@ def new_memory(policy: RoutingPolicy, clock: Clock) -> Memory:
 def renew_memory(memory: Memory, policy: RoutingPolicy, models: Container[str]) -> None:
     """A reload: the policy's bounds; conversations stay with the models that are left, decisions go."""
     memory.decisions.bound(policy.cache.ttl, policy.cache.size)
-    memory.decisions.keep(lambda _: False)
+    forget_decisions(memory)
     memory.conversations.bound(policy.sticky.ttl, policy.sticky.size)
     memory.conversations.keep(lambda held: held.model in models)
     memory.verdicts.bound(policy.judge.cache_ttl, policy.judge.cache_size)
+
+
+def forget_decisions(memory: Memory) -> None:
+    """Every request is decided anew."""
+    memory.decisions.keep(lambda _: False)
 
 
 class Router:

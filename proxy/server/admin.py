@@ -23,18 +23,17 @@ from msgspec import Struct, field, to_builtins
 
 from proxy.errors import ApiError
 from proxy.server.audit import AUDITED, signer
-from proxy.server.errors import not_json
-from proxy.server.guards import needs_admin_key
+from proxy.server.errors import BODY_ERRORS, NoBody
+from proxy.server.guards import knows_its_query, needs_admin_key
 from proxy.server.health import ModelState, ModelStates, state, states
-from proxy.server.models import model_not_found
+from proxy.server.models import named
 from proxy.server.orders import LONGEST, REASON_LIMIT, Action, Command
+from proxy.server.paths import plain
 from proxy.server.state import Services, services
 from proxy.wire.when import moment, span
 
 AnyRequest = Request[Any, Any, Any]
 ModelId = Annotated[str, PathParameter(description="Id or alias; its slashes as they are, or as %2F.")]
-SLASH = "%2F"
-"""What a slash in a model's id is in a path whose segments mean something."""
 
 
 class Ordered(Struct, frozen=True):
@@ -89,10 +88,7 @@ async def show_state(request: AnyRequest, model_id: ModelId) -> ModelState:
     return await _shown(services(request), _named(services(request), model_id))
 
 
-_BODY_ERRORS: Any = {RecursionError: not_json, UnicodeDecodeError: not_json}
-
-
-@post("/models/{model_id:str}/circuit", status_code=200, exception_handlers=_BODY_ERRORS)
+@post("/models/{model_id:str}/circuit", status_code=200, exception_handlers=BODY_ERRORS)
 async def command_circuit(
     request: AnyRequest, model_id: ModelId, data: Annotated[CircuitCommand, Body()]
 ) -> Ordered:
@@ -100,7 +96,7 @@ async def command_circuit(
     return await _order(request, Action(data.action.value), model_id)
 
 
-@post("/models/{model_id:str}/disable", status_code=200, exception_handlers=_BODY_ERRORS)
+@post("/models/{model_id:str}/disable", status_code=200, exception_handlers=BODY_ERRORS)
 async def disable_model(
     request: AnyRequest, model_id: ModelId, data: Annotated[DisableCommand, Body()]
 ) -> Ordered:
@@ -108,8 +104,8 @@ async def disable_model(
     return await _order(request, Action.DISABLE, model_id, _end(data, time.time()), _reason(data))
 
 
-@post("/models/{model_id:str}/enable", status_code=200)
-async def enable_model(request: AnyRequest, model_id: ModelId) -> Ordered:
+@post("/models/{model_id:str}/enable", status_code=200, exception_handlers=BODY_ERRORS)
+async def enable_model(request: AnyRequest, model_id: ModelId, data: NoBody = None) -> Ordered:
     """Takes a model back into service."""
     return await _order(request, Action.ENABLE, model_id)
 
@@ -134,13 +130,9 @@ async def _shown(here: Services, model: str) -> ModelState:
 
 
 def _named(here: Services, name: str) -> str:
-    """The id that is meant. Raises ApiError 404."""
-    name = name.replace(SLASH, "/")
-    known = {each: model.id for model in here.models() for each in (model.id, *model.aliases)}
-    known |= {model: model for model in here.orders().disabled}
-    if name not in known:
-        raise model_not_found(name, known)
-    return known[name]
+    """The id that is meant, also of a model that is only disabled. Raises ApiError 404."""
+    known = here.names() | {model: model for model in here.orders().disabled}
+    return named(plain(name), known)
 
 
 def _end(command: DisableCommand, now: float) -> float | None:
@@ -173,7 +165,7 @@ def _invalid(param: str, message: str) -> ApiError:
 admin_router = Router(
     "/admin/v1",
     route_handlers=[list_states, show_state, command_circuit, disable_model, enable_model],
-    guards=[needs_admin_key],
+    guards=[needs_admin_key, knows_its_query],
     opt={AUDITED: True},
     tags=["models"],
 )

@@ -16,6 +16,7 @@ from typing import Any
 from litestar.exceptions import HTTPException
 
 from proxy.errors import ApiError
+from proxy.server.paths import plain
 
 _log = logging.getLogger("kuro.admin")
 
@@ -57,7 +58,7 @@ class Audit:
         if self._lines > REFUSALS:
             self._unlogged += 1
             return
-        wanted = f"{scope['method']} {scope['path'][:_PATH_LIMIT]}"
+        wanted = f"{scope['method']} {plain(scope['path'])[:_PATH_LIMIT]}"
         told = {**_who(scope), "action": wanted, "result": "refused", **_why(error)}
         if unlogged:
             told["unlogged"] = unlogged

@@ -19,7 +19,7 @@ from litestar.params import Parameter
 
 from proxy.errors import ApiError
 from proxy.record import OUTCOMES, Query
-from proxy.server.guards import needs_admin_key
+from proxy.server.guards import knows_its_query, needs_admin_key
 from proxy.server.state import services
 from proxy.wire.when import FORMS, moment
 
@@ -52,7 +52,7 @@ async def list_calls(
 ) -> dict[str, Any]:
     """Former calls, latest first."""
     here = services(request)
-    query = read_query(dict(request.query_params), time())
+    query = read_query(request.query_params, time())
     here.flush()
     page = await asyncio.to_thread(here.history.find, query)
     return {"object": "list", "data": page.calls, "next": page.next, "source": page.source}
@@ -75,7 +75,7 @@ async def show_trends(request: AnyRequest, since: _WHEN = None) -> dict[str, Any
     """How attempts at each model went, by time; the last hour unless told otherwise."""
     here = services(request)
     now = time()
-    begin = read_query(dict(request.query_params), now, ("since",)).since or now - 3600.0
+    begin = read_query(request.query_params, now).since or now - 3600.0
     step = max((now - begin) / STEPS, 1.0)
     here.flush()
     data = await asyncio.to_thread(here.history.trends, begin, step)
@@ -87,29 +87,21 @@ async def show_spend(request: AnyRequest, since: _WHEN = None, until: _WHEN = No
     """What was spent by day (UTC) and model; the last 30 days unless told otherwise."""
     here = services(request)
     now = time()
-    query = read_query(dict(request.query_params), now, ("since", "until"))
+    query = read_query(request.query_params, now)
     here.flush()
     begin, end = query.since or now - DAYS_30, query.until or now + 1.0
     return {"object": "list", "data": await asyncio.to_thread(here.history.spend, begin, end)}
 
 
-def read_query(given: Mapping[str, str], now: float, known: tuple[str, ...] = ()) -> Query:
-    """The query of a request's parameters. Raises ApiError 400, which names the one that is wrong."""
+def read_query(given: Mapping[str, str], now: float) -> Query:
+    """The query of a request's parameters, which the route knows. Raises ApiError 400 for a wrong value."""
     fields: dict[str, Any] = {}
     for name, text in given.items():
-        read = _READ.get(name) if not known or name in known else None
-        if read is None:
-            names = ", ".join(known or _READ)
-            raise _wrong(name, f"Unknown parameter {name[:60]!r}: there are {names}.")
         try:
-            fields[name] = read(text, now)
+            fields[name] = _READ[name](text, now)
         except ValueError as error:
-            raise _wrong(name, f"{name}: {error}.") from None
+            raise ApiError(400, f"{name}: {error}.", code="invalid_parameter", param=name) from None
     return Query(**fields)
-
-
-def _wrong(param: str, message: str) -> ApiError:
-    return ApiError(400, message, code="invalid_parameter", param=param[:60])
 
 
 def _text(text: str, _: float) -> str:
@@ -150,6 +142,6 @@ _READ: dict[str, Callable[[str, float], Any]] = {
 calls_router = Router(
     "/admin/v1",
     route_handlers=[list_calls, show_call, show_trends, show_spend],
-    guards=[needs_admin_key],
+    guards=[needs_admin_key, knows_its_query],
     tags=["calls"],
 )

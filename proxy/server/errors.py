@@ -8,14 +8,20 @@ Exception       500, a generic message; the traceback goes to the log only
 from __future__ import annotations
 
 import logging
-from typing import Any
+import re
+from typing import Annotated, Any
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.params import Body
 from litestar.types import ExceptionHandlersMap
+from msgspec import Struct
+from msgspec.structs import fields
 
 from proxy.errors import ApiError
+from proxy.server.paths import plain
 from proxy.server.stamp import id_of
+from proxy.wire.refusal import unknown
 from proxy.wire.reply import error_body
 
 _log = logging.getLogger(__name__)
@@ -59,6 +65,8 @@ def _http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     status = error.status_code
     if status >= 500:
         return _crash(request, error)
+    if stray := _UNKNOWN.search(_first(error).get("message", "")):
+        return answer(unknown("field", stray[1], _body_fields(request)))
     message, param = _said(request, error)
     headers = tuple((error.headers or {}).items())
     return answer(
@@ -68,14 +76,35 @@ def _http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
 
 def _said(request: AnyRequest, error: HTTPException) -> tuple[str, str | None]:
     """The message, and the field that it is about when litestar's validation names one."""
-    method, path = request.scope["method"], request.scope["path"][:_PATH_LIMIT]
+    method, path = request.scope["method"], plain(request.scope["path"])[:_PATH_LIMIT]
     if error.status_code == 404:
         return f"Unknown URL: {method} {path}.", None
     if error.status_code == 405:
         return f"{path} does not take {method}.", None
-    if isinstance(error.extra, list) and error.extra and isinstance(error.extra[0], dict):
-        return _invalid(error.extra[0])
-    return error.detail, None
+    mistake = _first(error)
+    return _invalid(mistake) if mistake else (error.detail, None)
+
+
+_UNKNOWN = re.compile(r"unknown field `(.*)`", re.DOTALL)
+"""How msgspec says it."""
+
+
+def _first(error: HTTPException) -> dict[str, Any]:
+    """The first mistake that litestar's validation found; nothing where it was something else."""
+    extra = error.extra
+    return extra[0] if isinstance(extra, list) and extra and isinstance(extra[0], dict) else {}
+
+
+def _body_fields(request: AnyRequest) -> list[str]:
+    """The fields that the route's body may have, if it is a struct."""
+    body = request.route_handler.parsed_data_field
+    kinds = (body, *body.inner_types) if body is not None else ()
+    return [
+        field.encode_name
+        for kind in kinds
+        if isinstance(kind.annotation, type) and issubclass(kind.annotation, Struct)
+        for field in fields(kind.annotation)
+    ]
 
 
 def _invalid(mistake: dict[str, Any]) -> tuple[str, str | None]:
@@ -89,6 +118,16 @@ def not_json(_: AnyRequest, error: Exception) -> Response[bytes]:
     """For routes with a body: two ways in which bytes can fail to be JSON that litestar doesn't expect."""
     reason = "it is nested too deep" if isinstance(error, RecursionError) else "it is not valid UTF-8"
     return answer(ApiError(400, f"The body is not JSON that can be read: {reason}.", code="invalid_json"))
+
+
+BODY_ERRORS: ExceptionHandlersMap = {RecursionError: not_json, UnicodeDecodeError: not_json}
+
+
+class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
+    """No fields at all: what is meant by one would not be done."""
+
+
+NoBody = Annotated[Nothing | None, Body(description="nothing, or {}")]
 
 
 def _crash(request: AnyRequest, error: Exception) -> Response[bytes]:

@@ -8,8 +8,8 @@ from litestar import Request, Router, post
 from litestar.params import Body
 
 from proxy.errors import ApiError
-from proxy.server.errors import not_json
-from proxy.server.guards import needs_admin_key
+from proxy.server.errors import BODY_ERRORS
+from proxy.server.guards import knows_its_query, needs_admin_key
 from proxy.server.state import services
 
 _MAX_BODY = 4 * 1024 * 1024
@@ -21,7 +21,7 @@ _MAX_BODY = 4 * 1024 * 1024
     status_code=200,
     request_max_body_size=_MAX_BODY,
     sync_to_thread=False,
-    exception_handlers={RecursionError: not_json, UnicodeDecodeError: not_json},
+    exception_handlers=BODY_ERRORS,
 )
 def explain(
     request: Request[Any, Any, Any],
@@ -37,4 +37,6 @@ def explain(
     return services(request).explain(data)
 
 
-explain_router = Router("/admin/v1", route_handlers=[explain], guards=[needs_admin_key], tags=["decisions"])
+explain_router = Router(
+    "/admin/v1", route_handlers=[explain], guards=[needs_admin_key, knows_its_query], tags=["decisions"]
+)

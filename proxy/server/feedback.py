@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from proxy.errors import ApiError
 from proxy.server.cors import check_page
-from proxy.server.errors import not_json
+from proxy.server.errors import BODY_ERRORS
 from proxy.server.state import Rated, Services, caller_headers, services
 
 PATIENCE = 0.5
@@ -33,7 +33,7 @@ class Feedback(Struct, frozen=True, forbid_unknown_fields=True):
     "/v1/feedback",
     status_code=200,
     include_in_schema=False,
-    exception_handlers={RecursionError: not_json, UnicodeDecodeError: not_json},
+    exception_handlers=BODY_ERRORS,
 )
 async def give_feedback(request: Request[Any, Any, Any], data: Annotated[Feedback, Body()]) -> dict[str, Any]:
     """Keeps it. Raises ApiError: 401, 404 for a call that is unknown or another key's, 400."""

@@ -30,6 +30,8 @@ class Health(Struct, frozen=True):
     """Success (0..1), seconds to the first token, tokens a second, and how many attempts that rests on."""
     in_flight: int = 0
     """Calls whose latest attempt is at it."""
+    moved: dict[str, float] = {}
+    """Terms that lasting evidence has moved (`adapt`), and by how much."""
 
 
 class Heard(Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -27,7 +27,7 @@ def retrieve_model(request: Request[Any, Any, Any]) -> Entry:
     """One of them, by id or alias. Raises ApiError 404."""
     here = services(request)
     wanted = request.path_params["model_id"].removeprefix("/")
-    name = _aliases(here.models()).get(wanted, wanted)
+    name = here.names().get(wanted, wanted)
     for entry in _entries(here):
         if entry["id"] == name:
             return entry
@@ -42,6 +42,13 @@ models_router = Router(
 )
 
 
+def named(name: str, names: Mapping[str, str]) -> str:
+    """The id of what may be an alias. Raises ApiError 404."""
+    if name not in names:
+        raise model_not_found(name, names)
+    return names[name]
+
+
 def model_not_found(name: str, known: Iterable[str] = ()) -> ApiError:
     """No model of this name is ready; perhaps one of the `known` is meant."""
     near = get_close_matches(name[:200], list(known), n=1, cutoff=0.5)
@@ -49,10 +56,6 @@ def model_not_found(name: str, known: Iterable[str] = ()) -> ApiError:
     return ApiError(
         404, f"The model {name[:100]!r} does not exist here; {hint}", code="model_not_found", param="model"
     )
-
-
-def _aliases(models: Sequence[Model]) -> dict[str, str]:
-    return {alias: model.id for model in models for alias in model.aliases}
 
 
 def _entries(here: Services) -> Iterator[Entry]:

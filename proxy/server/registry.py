@@ -2,7 +2,6 @@
 
 GET  /admin/v1/registry              providers and models in force; those left out, and why
 GET  /admin/v1/registry/diff         the files beside that, path by path, or their problems
-GET  /admin/v1/weights               profiles and terms in force, and where each comes from
 POST /admin/v1/reload?dry_run=true   takes the files; 422 with every problem when they are no good
 """
 
@@ -15,7 +14,8 @@ from litestar.params import Parameter
 
 from proxy.errors import ApiError
 from proxy.server.audit import AUDITED, signer
-from proxy.server.guards import needs_admin_key
+from proxy.server.errors import BODY_ERRORS, NoBody
+from proxy.server.guards import knows_its_query, needs_admin_key
 from proxy.server.state import services
 
 AnyRequest = Request[Any, Any, Any]
@@ -35,46 +35,33 @@ async def show_diff(request: AnyRequest) -> dict[str, Any]:
     return dict(await services(request).compare(signer(scope)))
 
 
-@get("/weights", sync_to_thread=False)
-def show_weights(request: AnyRequest) -> dict[str, Any]:
-    """What decisions weigh in the worker that answers, and where it comes from."""
-    return dict(services(request).weights())
-
-
-@post("/reload", status_code=200)
+@post("/reload", status_code=200, exception_handlers=BODY_ERRORS)
 async def reload(
     request: AnyRequest,
+    data: NoBody = None,
     dry_run: Annotated[str | None, Parameter(description="true: only say what would change")] = None,
 ) -> dict[str, Any]:
     """Reads the configuration anew: all of it or, with 422 and every problem, none."""
     scope: Any = request.scope
-    here, dry = services(request), _dry(request)
+    here, dry = services(request), _dry(dry_run)
     said = dict(await here.reload(signer(scope), dry))
     if not dry:
         here.audit.done(scope, "reload", "configuration", said["result"], new=said["epoch"])
     return said
 
 
-def _dry(request: AnyRequest) -> bool:
+def _dry(text: str | None) -> bool:
     """Raises ApiError 400: a reload by a slip of the pen is none that was wanted."""
-    given = dict(request.query_params)
-    wanted = _FLAGS.get(str(given.pop("dry_run", "false")).lower())
-    if given:
-        name = next(iter(given))[:60]
-        raise _invalid(name, f"Unknown parameter {name!r}: there is dry_run.")
+    wanted = _FLAGS.get("false" if text is None else text.lower())
     if wanted is None:
-        raise _invalid("dry_run", "dry_run: write true or false.")
+        raise ApiError(400, "dry_run: write true or false.", code="invalid_parameter", param="dry_run")
     return wanted
-
-
-def _invalid(param: str, message: str) -> ApiError:
-    return ApiError(400, message, code="invalid_parameter", param=param)
 
 
 registry_router = Router(
     "/admin/v1",
-    route_handlers=[show_registry, show_diff, show_weights, reload],
-    guards=[needs_admin_key],
+    route_handlers=[show_registry, show_diff, reload],
+    guards=[needs_admin_key, knows_its_query],
     opt={AUDITED: True},
     tags=["configuration"],
 )

@@ -15,7 +15,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from proxy import __version__
-from proxy.server.guards import needs_admin_key
+from proxy.server.guards import knows_its_query, needs_admin_key
 
 PATH = "/openapi.json"
 
@@ -51,7 +51,7 @@ def admin_schema() -> OpenAPIConfig:
         openapi_router=Router(
             "/admin/v1",
             route_handlers=[],
-            guards=[needs_admin_key],
+            guards=[needs_admin_key, knows_its_query],
             after_request=_only_our_own_404,
             include_in_schema=False,
         ),

@@ -11,7 +11,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import Message, Receive, Scope, Send
 
 from proxy.errors import ApiError
-from proxy.server.admin import SLASH, admin_router
+from proxy.server.admin import admin_router
 from proxy.server.audit import AUDITED
 from proxy.server.calls import calls_router
 from proxy.server.chat import PATH as CHAT
@@ -20,18 +20,17 @@ from proxy.server.explain import explain_router
 from proxy.server.feedback import give_feedback
 from proxy.server.models import models_router
 from proxy.server.pages import page_routes
+from proxy.server.paths import folded
 from proxy.server.registry import registry_router
 from proxy.server.schema import admin_schema
 from proxy.server.stamp import stamp
 from proxy.server.state import Services
 from proxy.server.status import status_router
 from proxy.server.types import App
+from proxy.server.weights import weights_router
 
 _CHAT_METHODS = {"allow": "POST, OPTIONS"}
 _ADMIN = "/admin/"
-_MODELS = "/admin/v1/models/"
-_VERBS = frozenset(("circuit", "disable", "enable"))
-"""What may follow a model's id in a path."""
 _MAX_BODY = 64 * 1024
 """Bytes of a command to the admin API; chat bodies have their own, larger limit."""
 
@@ -41,17 +40,9 @@ class Site(Litestar):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One connection event of ASGI."""
-        if scope["type"] == "http" and scope["path"].startswith(_MODELS):
-            scope["path"] = _MODELS + _one_segment(scope["path"].removeprefix(_MODELS), scope["method"])
+        if scope["type"] == "http":
+            scope["path"] = folded(scope["path"])
         await super().__call__(scope, receive, send)
-
-
-def _one_segment(rest: str, method: str) -> str:
-    """`groq/llama/disable` -> `groq%2Fllama/disable`; what is only read has no verb behind it."""
-    model, _, verb = rest.rstrip("/").rpartition("/")
-    if method in ("GET", "HEAD") or verb not in _VERBS:
-        return rest.rstrip("/").replace("/", SLASH)
-    return f"{model.replace('/', SLASH)}/{verb}"
 
 
 def create_site(services: Services, chat: App) -> Litestar:
@@ -71,6 +62,7 @@ def create_site(services: Services, chat: App) -> Litestar:
             give_feedback,
             admin_router,
             registry_router,
+            weights_router,
             calls_router,
             explain_router,
             *page_routes,

@@ -12,6 +12,7 @@ from proxy.record import Page, Query, Row, Trend
 from proxy.server.audit import Audit
 from proxy.server.auth import Keyring
 from proxy.server.health import Heard
+from proxy.server.learned import Forget, Forgotten
 from proxy.server.orders import Command, Orders, Ruling
 from proxy.server.policy import AccessPolicy
 from proxy.types import Model
@@ -68,6 +69,8 @@ class Services(Struct):
     """The files beside what is in force, for the admin of this name."""
     weights: Callable[[], Mapping[str, Any]]
     """What decisions weigh, and where it comes from."""
+    forget: Callable[[Forget], Awaitable[Forgotten]]
+    """Has every process forget what lasting evidence has moved."""
     rate: Callable[[Rated, bool], Awaitable[None]]
     """Keeps feedback; when it is the first on its call, every process learns of it."""
     audit: Audit
@@ -83,6 +86,10 @@ class Services(Struct):
     draining: Callable[[], bool]
     started: int
     """Unix time, whole seconds."""
+
+    def names(self) -> dict[str, str]:
+        """Every id and alias -> the id."""
+        return {name: model.id for model in self.models() for name in (model.id, *model.aliases)}
 
 
 def services(connection: Connection) -> Services:

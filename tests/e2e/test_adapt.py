@@ -9,20 +9,21 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.kuro import Kuro, model, write_config
+from tests.e2e.kuro import ADMIN, Kuro, model, write_config
+from tests.e2e.test_orders import until
 from tests.stub import StubUpstream, fail, ok
 
 PATIENT = {"consecutive_failures": 1000, "failure_ratio": 1.0, "min_results": 1000}
 """Circuits that stay closed: they would be quicker."""
 
 
-@pytest.fixture
-def adaptive(stub: StubUpstream, tmp_path: Path) -> Iterator[Kuro]:
-    config = write_config(
-        tmp_path,
+def configured(stub: StubUpstream, place: Path) -> Path:
+    return write_config(
+        place,
         stub.url,
         [model("first", weights={"quality": 0.6}), model("second", weights={"quality": 0.5})],
         proxy={
+            "admin_key": ADMIN,
             "breaker": PATIENT,
             "retries": {"budget_ratio": 1.0},
             # What was just observed counts by itself: here it is forgotten before the next call.
@@ -35,7 +36,11 @@ def adaptive(stub: StubUpstream, tmp_path: Path) -> Iterator[Kuro]:
             "profiles": {"balanced": {"quality": 1.0, "latency": 0.0, "cost": 0.0, "success": 0.6}},
         },
     )
-    with Kuro(config) as proxy:
+
+
+@pytest.fixture
+def adaptive(stub: StubUpstream, tmp_path: Path) -> Iterator[Kuro]:
+    with Kuro(configured(stub, tmp_path)) as proxy:
         yield proxy
 
 
@@ -59,3 +64,31 @@ def test_a_model_that_fails_often_is_put_behind_the_next_and_the_log_says_so(
     assert {call(adaptive) for _ in range(5)} == {"second"} and stub.hits("first") == asked
     line = adaptive.wait_line(lambda line: line.get("event") == "adapt")
     assert line["model"] == "first" and "success of first: moved by -0." in line["message"]
+
+
+def moved(proxy: Kuro) -> list[dict[str, float]]:
+    """What lasting evidence has moved of the first model, by worker."""
+    return [each["moved"] for each in proxy.admin("/models/first")["workers"].values()]
+
+
+def test_what_was_moved_is_forgotten_by_every_worker(stub: StubUpstream, tmp_path: Path) -> None:
+    stub.script("second", ok("Here."))
+    stub.script("first", ok("Here."))
+    with Kuro(configured(stub, tmp_path), "--workers", "2") as proxy:
+        until(lambda: moved(proxy), lambda workers: len(workers) == 2)
+        stub.script("first", fail(500))
+        until(lambda: (call(proxy), moved(proxy))[1], all)
+        said = proxy.admin("/weights/reset", {"model": "first"})
+        assert (said["result"], said["model"], said["silent"]) == ("changed", "first", [])
+        assert len(said["workers"]) == 2
+        assert all(-0.3 <= worker["first"]["success"] < -0.1 for worker in said["workers"].values())
+        assert moved(proxy) == [{}, {}]
+        assert proxy.admin("/weights/reset", {"all": True})["result"] == "unchanged"
+        proxy.stop()
+        lines = [line["admin"] for line in proxy.lines(lambda line: line.get("event") == "admin")]
+        assert [(line["action"], line["target"], line["by"]) for line in lines] == [
+            ("reset weights", "first", "admin"),
+            ("reset weights", "all models", "admin"),
+        ]
+        assert lines[0]["old"] == said["workers"]
+        assert len(proxy.lines(lambda line: line.get("message", "").endswith(" no more"))) == 2

@@ -249,7 +249,7 @@ def test_who_changed_what_is_logged_and_who_was_refused(world: World) -> None:
     assert (unknown["by"], unknown["result"], unknown["code"]) == ("eve", "refused", "model_not_found")
     assert (guessed["by"], guessed["status"], guessed["code"]) == ("", 401, "invalid_api_key")
     assert (reloaded["by"], reloaded["action"], reloaded["result"]) == ("eve", "reload", "unchanged")
-    assert kuro.lines(lambda line: line.get("event") == "reload")[0]["reload"]["by"] == "admin eve"
+    assert kuro.lines(lambda line: line.get("event") == "reload")[0]["reload"]["by"] == "admin key eve"
     assert "sk-" not in kuro.log()
 
 

@@ -111,7 +111,7 @@ def test_one_with_problems_changes_nothing_and_says_them_all(world: World) -> No
     assert status == 422
     assert b"models[0].provider" in raw
     assert b"limits.max_queue" in raw
-    assert reported(kuro, "admin admin")["result"] == "refused"
+    assert reported(kuro, "admin key admin")["result"] == "refused"
     assert kuro.chat(body("one"))[0] == 200
     assert kuro.chat(body("two"))[0] == 404
 

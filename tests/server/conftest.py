@@ -17,6 +17,7 @@ from proxy.record import Page, Query, Row, Trend
 from proxy.server.audit import Audit
 from proxy.server.auth import Keyring
 from proxy.server.health import Health, Heard
+from proxy.server.learned import Forget, Forgotten, Moves
 from proxy.server.orders import KEPT, Command, Orders, Ruling, obey
 from proxy.server.policy import AccessKey, AccessPolicy
 from proxy.server.site import create_site
@@ -98,6 +99,7 @@ class World:
         self.heard = Heard({"1": {"claude": Health(circuit(), observed(success=0.75, evidence=4.0), 2)}})
         self.orders = Orders()
         self.kept = True
+        self.moved: Moves = {"claude": {"success": -0.3}}
         self.shelf = Shelf()
         self.rated: list[tuple[Rated, bool]] = []
         self.is_draining = False
@@ -117,6 +119,7 @@ class World:
             registry=lambda: {"object": "registry"},
             compare=self.compare,
             weights=lambda: {"object": "weights"},
+            forget=self.forget,
             audit=Audit(lambda: self.now),
             metrics=lambda: (b"llm_requests_total 1.0\n", "text/plain; version=1.0.0; charset=utf-8"),
             flush=lambda: self.commands.append(("flush", "")),
@@ -148,6 +151,11 @@ class World:
         ruling = obey(self.orders, command, time())
         self.orders = ruling.orders
         return replace(ruling, kept=self.kept if command.action in KEPT else None), self.heard.silent
+
+    async def forget(self, wanted: Forget) -> Forgotten:
+        """Stands for the workers."""
+        self.commands.append(("forget", wanted.model or "all"))
+        return Forgotten({"1": self.moved, "2": {}}, self.heard.silent)
 
     async def compare(self, by: str) -> dict[str, Any]:
         """Stands for the keeper."""

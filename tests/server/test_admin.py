@@ -20,7 +20,12 @@ def test_every_model_with_its_state(client: Client) -> None:
     page = client.get("/admin/v1/models", headers=ADMIN).json()
     assert (page["object"], page["workers"], page["silent"]) == ("list", ["1"], [])
     assert [state["id"] for state in page["data"]] == ["groq/llama-3.3-70b", "claude", "local"]
-    seen = {"circuit": circuit(), "observed": observed(success=0.75, evidence=4.0), "in_flight": 2}
+    seen = {
+        "circuit": circuit(),
+        "observed": observed(success=0.75, evidence=4.0),
+        "in_flight": 2,
+        "moved": {},
+    }
     assert page["data"][1] == {
         "id": "claude",
         "ready": True,
@@ -131,7 +136,7 @@ BAD_ENDS = {
     "a long reason": ({"reason": "x" * 201}, "reason"),
     "a reason of lines": ({"reason": "a\nb"}, "reason"),
     "a number as reason": ({"reason": 5}, "reason"),
-    "another field": ({"untill": 5e9}, None),
+    "another field": ({"untill": 5e9}, "untill"),
 }
 
 
@@ -154,7 +159,7 @@ BODIES = {
     "an unknown action": (b'{"action":"explode"}', "action", 400),
     "a number as action": (b'{"action":1}', "action", 400),
     "no action": (b"{}", None, 400),
-    "another field": (b'{"action":"open","model":"x"}', None, 400),
+    "another field": (b'{"action":"open","model":"x"}', "model", 400),
     "an array": (b"[]", None, 400),
     "no JSON": (b"{", None, 400),
     "a form": (b"action=open", None, 400),
@@ -164,6 +169,77 @@ BODIES = {
     "bad UTF-8": (b'{"action":"\xff"}', None, 400),
     "too much": (b" " * 70_000, None, 413),
 }
+
+
+STRAYS = {
+    "nearly a field": (
+        "models/claude/disable",
+        {"untill": 5},
+        "'untill': there are until, for, reason; did",
+    ),
+    "a field of another order": ("models/claude/circuit", {"reason": "x"}, "'reason': there is action"),
+    "one that nobody takes": ("models/claude/enable", {"for": "1h"}, "'for': none is taken."),
+    "a dry run in the body": ("reload", {"dry_run": True}, "'dry_run': none is taken."),
+}
+
+
+@pytest.mark.parametrize(("path", "said", "told"), STRAYS.values(), ids=STRAYS.keys())
+def test_a_field_that_nobody_reads_is_named_with_those_that_are(
+    client: Client, world: World, path: str, said: dict[str, Any], told: str
+) -> None:
+    answer = client.post(f"/admin/v1/{path}", json=said, headers=ADMIN)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (400, "unknown_parameter", next(iter(said)))
+    assert told in error["message"]
+    assert world.commands == []
+
+
+QUERIES = {
+    "models?provider=groq": ("provider", "none is taken."),
+    "models/claude?workers=1": ("workers", "none is taken."),
+    "registry?model=claude": ("model", "none is taken."),
+    "registry/diff?since=1h": ("since", "none is taken."),
+    "weights?modle=claude": ("modle", "none is taken."),
+    "trends?from=1h": ("from", "there is since."),
+    "spend?model=claude": ("model", "there are since, until."),
+    "calls?ids=req": ("ids", "there are model, intent, outcome,"),
+    "calls?modle=claude": ("modle", "did you mean 'model'?"),
+    "calls/req-1?full=true": ("full", "none is taken."),
+    "openapi.json?pretty=1": ("pretty", "none is taken."),
+}
+
+
+@pytest.mark.parametrize("path", QUERIES)
+def test_a_parameter_that_nobody_reads_is_named_with_those_that_are(client: Client, path: str) -> None:
+    param, told = QUERIES[path]
+    answer = client.get(f"/admin/v1/{path}", headers=ADMIN)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (400, "unknown_parameter", param)
+    assert told in error["message"]
+
+
+@pytest.mark.parametrize(
+    "path", ["models/claude/disable?for=1h", "models/claude/enable?all=1", "weights/reset?all=1"]
+)
+def test_what_belongs_into_the_body_is_not_read_from_the_query(
+    client: Client, world: World, path: str
+) -> None:
+    answer = client.post(f"/admin/v1/{path}", json={}, headers=ADMIN)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unknown_parameter")
+    assert world.commands == []
+
+
+def test_a_parameter_is_given_once(client: Client) -> None:
+    answer = client.get("/admin/v1/calls?model=a&model=b", headers=ADMIN)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "duplicate_parameter")
+
+
+@pytest.mark.parametrize("verb", ["circuit", "disable", "enable"])
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
+def test_an_order_is_a_post(client: Client, verb: str, method: str) -> None:
+    answer = client.request(method, f"/admin/v1/models/groq/llama-3.3-70b/{verb}", headers=ADMIN)
+    assert answer.status_code == 405 and "POST" in answer.headers["allow"]
+    assert "/admin/v1/models/groq/llama-3.3-70b/" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(("body", "param", "status"), BODIES.values(), ids=BODIES.keys())

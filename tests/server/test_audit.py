@@ -53,6 +53,11 @@ def test_a_refusal_is_told(
     assert [line["result"] for line in told] == ["refused"] * lines
 
 
+def test_a_path_is_told_as_it_was_asked(client: Client, told: list[dict[str, Any]]) -> None:
+    client.post("/admin/v1/models/groq/lama/disable", json={}, headers=ADMIN)
+    assert [line["action"] for line in told] == ["POST /admin/v1/models/groq/lama/disable"]
+
+
 def test_guesses_fill_no_disk_and_are_counted(
     client: Client, world: World, told: list[dict[str, Any]]
 ) -> None:

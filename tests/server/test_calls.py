@@ -48,8 +48,6 @@ def test_filters_reach_the_call_log(client: Client, world: World) -> None:
         ("outcome=bad", "outcome", "one of ok, error"),
         ("failed=perhaps", "failed", "neither true nor false"),
         ("since=yesterday", "since", "no point in time"),
-        ("colour=blue", "colour", "there are model, intent"),
-        ("record", "record", "Unknown parameter"),
     ],
 )
 def test_a_bad_filter_is_named(client: Client, query: str, param: str, said: str) -> None:

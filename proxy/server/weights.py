@@ -1,0 +1,83 @@
+"""/admin/v1/weights: what decisions weigh, and back to what the registry says.
+
+GET  /admin/v1/weights         profiles and terms in force, and where each comes from
+POST /admin/v1/weights/reset   {"model": ID} or {"all": true}: every worker forgets what `adapt` has taught
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Request, Router, get, post
+from litestar.params import Body
+from msgspec import Struct
+
+from proxy.errors import ApiError
+from proxy.server.audit import AUDITED
+from proxy.server.errors import BODY_ERRORS
+from proxy.server.guards import knows_its_query, needs_admin_key
+from proxy.server.learned import Forget, Moves
+from proxy.server.models import named
+from proxy.server.state import services
+
+AnyRequest = Request[Any, Any, Any]
+ALL = "all models"
+"""What the log calls them."""
+
+
+class ResetCommand(Struct, frozen=True, forbid_unknown_fields=True):
+    """One model, or all: one of the two must be said."""
+
+    model: str | None = None
+    """Id or alias."""
+    all: bool = False
+
+
+class Reset(Struct, frozen=True):
+    """What came of it."""
+
+    result: str
+    """`changed`; or `unchanged`: nothing was moved. What was about to move something is forgotten, too."""
+    model: str | None
+    """Null: all."""
+    workers: dict[str, Moves]
+    """Worker -> model -> term -> how far it had been moved."""
+    silent: tuple[str, ...]
+    """Workers that have not said in time that they did it. They do it as soon as they can."""
+    object: str = "weights_reset"
+
+
+@get("/weights", sync_to_thread=False)
+def show_weights(request: AnyRequest) -> dict[str, Any]:
+    """What decisions weigh in the worker that answers, and where it comes from."""
+    return dict(services(request).weights())
+
+
+@post("/weights/reset", status_code=200, exception_handlers=BODY_ERRORS)
+async def reset_weights(request: AnyRequest, data: Annotated[ResetCommand, Body()]) -> Reset:
+    """Forgets what lasting evidence has moved (`adapt`), in every worker."""
+    scope: Any = request.scope
+    here = services(request)
+    model = _meant(data, here.names())
+    forgotten = await here.forget(Forget(model))
+    moved = forgotten.by_worker()
+    result = "changed" if moved else "unchanged"
+    here.audit.done(scope, "reset weights", model or ALL, result, old=moved, new={})
+    return Reset(result, model, moved, forgotten.silent)
+
+
+def _meant(command: ResetCommand, names: dict[str, str]) -> str | None:
+    """A registry id; None: all. Raises ApiError: 400, 404."""
+    if (command.model is None) is not command.all:
+        said = "Say one of the two: `model`, by id or alias, or `all`: true."
+        raise ApiError(400, said, code="invalid_value", param="model")
+    return None if command.model is None else named(command.model, names)
+
+
+weights_router = Router(
+    "/admin/v1",
+    route_handlers=[show_weights, reset_weights],
+    guards=[needs_admin_key, knows_its_query],
+    opt={AUDITED: True},
+    tags=["configuration"],
+)

@@ -1,0 +1,67 @@
+"""Back to what the registry says: one model or all, never by a slip of the pen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from litestar.testing import TestClient
+
+from proxy.server.health import Heard
+from tests.server.conftest import ADMIN, KEY, World
+
+Client = TestClient[Any]
+RESET = "/admin/v1/weights/reset"
+
+
+@pytest.mark.parametrize(
+    ("said", "model"),
+    [
+        pytest.param({"model": "claude"}, "claude", id="one"),
+        pytest.param({"model": "llama"}, "groq/llama-3.3-70b", id="one by its alias"),
+        pytest.param({"all": True}, None, id="all"),
+    ],
+)
+def test_what_was_moved_is_told_by_worker(
+    client: Client, world: World, said: dict[str, Any], model: str | None
+) -> None:
+    assert client.post(RESET, json=said, headers=ADMIN).json() == {
+        "object": "weights_reset",
+        "result": "changed",
+        "model": model,
+        "workers": {"1": {"claude": {"success": -0.3}}},
+        "silent": [],
+    }
+    assert world.commands == [("forget", model or "all")]
+
+
+def test_where_nothing_was_moved_nothing_changed(client: Client, world: World) -> None:
+    world.moved, world.heard = {}, Heard({}, ("2",))
+    told = client.post(RESET, json={"all": True}, headers=ADMIN).json()
+    assert (told["result"], told["workers"], told["silent"]) == ("unchanged", {}, ["2"])
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "param"),
+    [
+        pytest.param({}, 400, "model", id="neither"),
+        pytest.param({"all": False}, 400, "model", id="all, denied"),
+        pytest.param({"model": "claude", "all": True}, 400, "model", id="both"),
+        pytest.param({"model": "claudia"}, 404, "model", id="an unknown model"),
+        pytest.param({"models": ["claude"]}, 400, "models", id="another field"),
+        pytest.param({"model": 5}, 400, "model", id="a number"),
+        pytest.param({"all": "yes"}, 400, "all", id="a word for a truth"),
+    ],
+)
+def test_what_is_not_clear_changes_nothing(
+    client: Client, world: World, said: dict[str, Any], status: int, param: str
+) -> None:
+    answer = client.post(RESET, json=said, headers=ADMIN)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (status, param)
+    assert world.commands == []
+
+
+@pytest.mark.parametrize("headers", [{}, KEY], ids=["without a key", "with a caller's key"])
+def test_the_admin_key_is_needed(client: Client, world: World, headers: dict[str, str]) -> None:
+    assert client.post(RESET, json={"all": True}, headers=headers).status_code == 401
+    assert world.commands == []
