@@ -22,6 +22,7 @@ from proxy.dispatch.answer import Books
 from proxy.dispatch.backoff import retry_budget
 from proxy.dispatch.breaker import Breakers
 from proxy.dispatch.call import cost
+from proxy.dispatch.effort import Efforts
 from proxy.dispatch.executor import Executor
 from proxy.dispatch.hedge import Hedges
 from proxy.dispatch.lane import Lane, Upstream, lane
@@ -275,6 +276,7 @@ class Engine:
             policy=settings.retries,
             budget=self.budget,
             hedges=self.hedges,
+            efforts=Efforts(),
             random=random,
             content_filter_fallback=settings.routing.content_filter_fallback,
             splices=settings.routing.stream_recovery is StreamRecovery.SPLICE,

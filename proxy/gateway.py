@@ -141,7 +141,7 @@ class Gateway:
         asking.request = question.request
         plan = house.router.plan(question.request, {}, judging=False)
         assert isinstance(plan, RoutePlan)
-        asking.plan = msgspec.structs.replace(plan, models=plan.models[:1])
+        asking.plan = msgspec.structs.replace(plan, models=plan.models[:1], effort=house.router.least_effort)
         began = self._clock()
         verdict = None
         try:
@@ -200,6 +200,7 @@ def _book(record: CallRecord, plan: RoutePlan, epoch: str) -> None:
         record.intent = seen.intents[0][0]
         record.intents = dict(seen.intents)
         record.difficulty = seen.difficulty
+        record.effort = plan.effort
 
 
 def _keep(_: CallRecord) -> None:

@@ -34,6 +34,8 @@ class Attempt(Struct):
     duration_ms: float = 0.0
     usage: Usage | None = None
     cost_usd: float | None = None
+    effort: str | None = None
+    """How hard it was told to think; None: it was told nothing that the caller hadn't said."""
     hedge: bool = False
     """It was begun beside another that was late."""
     seam: str = ""
@@ -71,6 +73,8 @@ class Grounds(Struct, frozen=True, omit_defaults=True):
     allowed: tuple[str, ...] | None = None
     tradeoff: int | None = None
     exploring: bool = False
+    own_effort: bool = False
+    """The caller said itself how hard to think."""
 
 
 OUTCOMES = ("ok", "error", "refused", "caller_left", "aborted")
@@ -95,6 +99,8 @@ class CallRecord(Struct):
     intent: str | None = None
     intents: dict[str, float] = {}
     difficulty: float | None = None
+    effort: str | None = None
+    """How hard the plan wants it thought about; None: the models were left alone."""
     route: str = ""
     profile: str = ""
     scores: dict[str, float] = {}

@@ -14,6 +14,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from proxy.effort import Effort
+
 
 class Need(StrEnum):
     """What a request can require and a model can support: a model lacking one is never asked."""
@@ -95,6 +97,8 @@ class Model(Struct, frozen=True):
     """None is unknown, never free."""
     fallback: tuple[str, ...] = ()
     timeouts: Timeouts = Timeouts()
+    reasoning_effort: tuple[Effort, ...] = ()
+    """The levels that it can be told, least first; none: it can't be told any."""
 
 
 # --- a request and what is known of it -----------------------------------------------------------
@@ -207,6 +211,8 @@ class Incumbent(Struct, frozen=True, omit_defaults=True):
     """Tokens of the prompt that the model's provider may still have in its cache."""
     again: bool = False
     """The same messages came before: the answer that they got was not wanted."""
+    effort: Effort | None = None
+    """How hard its last turn was to be thought about."""
 
 
 class Judged(Struct, frozen=True):
@@ -268,6 +274,10 @@ class RoutePlan(Struct, frozen=True):
     """The caller's dial between quality (0) and cost (10)."""
     exploring: bool = False
     """It was ranked as if lasting evidence had moved nothing, to see whether that still holds."""
+    effort: Effort | None = None
+    """How hard to think: each model is told the nearest level that it can be. None: nobody is told."""
+    effort_why: str = ""
+    """What that comes from; nothing where levels aren't chosen."""
     scores: tuple[Scored, ...] = ()
     """The ranking with every term by name; only in a traced plan, like all that follows."""
     weights: Mapping[str, float] = {}
@@ -276,6 +286,8 @@ class RoutePlan(Struct, frozen=True):
     """(model, reason) of every model that could not be a candidate."""
     origins: tuple[str, ...] = ()
     """Where each place among `models` comes from."""
+    efforts: Mapping[str, Effort] = {}
+    """What each of `models` would be told of `effort`."""
     rungs: tuple[Rung, ...] = ()
 
 

@@ -18,17 +18,18 @@ MODULES = {
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
 
 MAY_IMPORT: dict[str, set[str]] = {
-    "types": set(),
+    "effort": set(),
+    "types": {"effort"},
     "record": {"types"},
     "errors": {"types"},
     "wire": {"types", "errors"},
-    "routing": {"types", "record", "errors"},
+    "routing": {"effort", "types", "record", "errors"},
     "telemetry": {"types", "record", "errors"},
-    "providers": {"types", "errors", "wire"},
-    "dispatch": {"types", "record", "errors", "wire", "providers"},
+    "providers": {"effort", "types", "errors", "wire"},
+    "dispatch": {"effort", "types", "record", "errors", "wire", "providers"},
     "gateway": {"types", "record", "errors", "wire", "providers", "routing", "dispatch", "telemetry"},
     "server": {"types", "record", "errors", "wire", "gateway"},
-    "settings": {"types", "errors", "routing", "providers", "dispatch", "telemetry", "server"},
+    "settings": {"effort", "types", "errors", "routing", "providers", "dispatch", "telemetry", "server"},
     "evaluate": {"types", "errors"},
     "commands": {"*"},
     "operate": {"dispatch", "routing", "server"},
@@ -67,6 +68,7 @@ ONLY_IN = {
 """What is imported in few places, so that it can be exchanged there."""
 
 DECIDES = (
+    "proxy.effort",
     "proxy.types",
     "proxy.record",
     "proxy.errors",

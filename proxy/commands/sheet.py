@@ -85,6 +85,8 @@ def _intents(decision: Decision, room: int, marks: str) -> list[str]:
     length = min(_LONGEST_BAR, room - names - 12)
     lines = [f"{name:{names}}  {share:4.2f}  {bar(share, length, marks)}" for name, share in intents.items()]
     lines.append(f"{'difficulty':{names}}  {decision['difficulty']:4.2f}")
+    if effort := decision["effort"]:
+        lines.append(f"{'effort':{names}}  {effort['level'] or 'as the model likes'}: {effort['why']}")
     return lines
 
 
@@ -142,8 +144,9 @@ def _scores(decision: Decision, room: int, marks: str) -> list[str]:
 
 
 def _plan(decision: Decision) -> list[str]:
-    origins = decision["origins"]
+    origins, efforts = decision["origins"], (decision["effort"] or {}).get("models", {})
     rows = [
-        (f"{place}.", model, origins.get(model, "")) for place, model in enumerate(decision["plan"], start=1)
+        (f"{place}.", model, origins.get(model, ""), f"effort {efforts[model]}" if model in efforts else "")
+        for place, model in enumerate(decision["plan"], start=1)
     ]
-    return table(rows, (True, False, False))
+    return table(rows, (True, False, False, False))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from proxy.dispatch.call import Call
 from proxy.dispatch.lane import Lane, Reply
+from proxy.effort import Effort
 from proxy.errors import UpstreamError
 from proxy.providers.base import Decoder
 from proxy.providers.scrub import hide
@@ -33,15 +34,21 @@ _NEVER_BEGUN = Failure(FailureKind.BAD_RESPONSE, "the stream ended before it had
 class Exchange:
     """One request and its answer up to the commit point; holds what must be closed."""
 
-    __slots__ = ("_request", "_wrap", "decoder", "lane", "reply", "status", "streams")
+    __slots__ = ("_wrap", "decoder", "effort", "lane", "reply", "request", "status", "streams")
 
     def __init__(
-        self, lane: Lane, request: ChatRequest, wrap: Callable[[Decoder], Decoder] | None = None
+        self,
+        lane: Lane,
+        request: ChatRequest,
+        effort: Effort | None = None,
+        wrap: Callable[[Decoder], Decoder] | None = None,
     ) -> None:
         self.lane = lane
+        self.effort = effort
+        """How hard the model is told to think; None: nothing but what the caller says."""
         self.streams = request.stream
         """Whether a stream was asked for."""
-        self._request = request
+        self.request = request
         self._wrap = wrap
         """What the decoder is put into, when the stream continues another."""
         self.reply: Reply | None = None
@@ -50,14 +57,18 @@ class Exchange:
 
     def again(self) -> Exchange:
         """The same request once more."""
-        return Exchange(self.lane, self._request, self._wrap)
+        return Exchange(self.lane, self.request, self.effort, self._wrap)
+
+    def plain(self) -> Exchange:
+        """The same request without a word of ours on how hard to think."""
+        return Exchange(self.lane, self.request, None, self._wrap)
 
     async def perform(self, call: Call, fresh: bool) -> Chunk | Failure:
         """The first meaningful chunk, or why there is none. Raises UpstreamError."""
-        lane, request = self.lane, self._request
+        lane, request = self.lane, self.request
         timeouts = lane.model.timeouts if request.stream else lane.patient
         forwarded = call.forward(lane.provider) if call.forward is not None else ()
-        encoded = lane.codec.encode(request, lane.model, lane.provider)
+        encoded = lane.codec.encode(request, lane.model, lane.provider, self.effort)
         reply = await lane.upstream.send(encoded, timeouts, headers=forwarded, fresh=fresh)
         self.reply = reply
         self.status = reply.status
@@ -77,7 +88,7 @@ class Exchange:
 
     async def _commit(self, reply: Reply) -> Chunk | Failure:
         """Reads the stream up to the commit point: whatever came before it is relayed with it."""
-        decoder = self.lane.codec.decoder(self._request)
+        decoder = self.lane.codec.decoder(self.request)
         self.decoder = self._wrap(decoder) if self._wrap is not None else decoder
         held: list[Chunk] = []
         size = dropped = 0

@@ -20,13 +20,16 @@ from proxy.dispatch.answer import Answer, Books, Part, silent
 from proxy.dispatch.backoff import Budget, delay
 from proxy.dispatch.breaker import Breakers, Permit, Refusal
 from proxy.dispatch.call import Call, cost
+from proxy.dispatch.effort import REFUSALS, Efforts
 from proxy.dispatch.exchange import Exchange
 from proxy.dispatch.hedge import Hedges, Racer, race
 from proxy.dispatch.lane import Lane
 from proxy.dispatch.policy import RetryPolicy
 from proxy.dispatch.splice import PREFILL_REFUSED, Seam, may_splice, prefilled
 from proxy.dispatch.walk import Limits, Try, Walk, exhausted, refused
+from proxy.effort import Effort
 from proxy.errors import ApiError, UpstreamError
+from proxy.providers.base import Decoder
 from proxy.providers.failure import VERDICTS, Effect
 from proxy.record import Attempt
 from proxy.types import ChatRequest, Failure, FailureKind, Model, Usage
@@ -43,6 +46,7 @@ class Executor(Struct, frozen=True):
     policy: RetryPolicy
     budget: Budget
     hedges: Hedges
+    efforts: Efforts
     random: Callable[[], float]
     content_filter_fallback: bool = False
     splices: bool = True
@@ -71,26 +75,24 @@ class Executor(Struct, frozen=True):
                 refusals[model.id] = permit
                 _skip(call, model, permit)
                 continue
-            part = await self._ask(call, walk, permit, Exchange(self.lanes[model.id], request))
+            part = await self._ask(call, walk, permit, self._exchange(call, model.id))
             if part is not None:
                 return self._answer(call, request, walk, part)
             if not all(walk.goes_on(failure) for _, failure in walk.failures):
                 break
         if not walk.failures and not plan.explicit:
-            part = await self._probe(call, request, walk, refusals)
+            part = await self._probe(call, walk, refusals)
             if part is not None:
                 return self._answer(call, request, walk, part)
         raise self._nothing(walk, refusals)
 
-    async def _probe(
-        self, call: Call, request: ChatRequest, walk: Walk, refusals: Mapping[str, Refusal]
-    ) -> Part | None:
+    async def _probe(self, call: Call, walk: Walk, refusals: Mapping[str, Refusal]) -> Part | None:
         """Every circuit is shut: one call at a time may try the least bad model all the same."""
         least_bad = self.breakers.least_bad(refusals)
         permit = self.breakers.probe_anyway(least_bad) if least_bad is not None else None
         if least_bad is None or permit is None:
             return None
-        return await self._ask(call, walk, permit, Exchange(self.lanes[least_bad], request))
+        return await self._ask(call, walk, permit, self._exchange(call, least_bad))
 
     async def _ask(self, call: Call, walk: Walk, permit: Permit, exchange: Exchange) -> Part | None:
         """One model, as often as the walk allows. None: it failed, and the walk knows why."""
@@ -98,15 +100,21 @@ class Executor(Struct, frozen=True):
         model = lane.model
         walk.asked.add(model.id)
         step = Try(model)
+        refused: tuple[Effort, str] | None = None
         while True:
             outcome = await self._tried(call, walk, permit, exchange, step.fresh)
             if isinstance(outcome, Part):
                 call.served(outcome.lane.model, outcome.first.model)
+                if refused is not None and outcome.lane is exchange.lane:
+                    self.efforts.refused(exchange.request, model, *refused)
                 return outcome
-            again = walk.failed(model, outcome, self._limits(call))
-            if again is None:
-                return None
-            step = again
+            if exchange.effort is not None and exchange.status is not None and outcome.kind in REFUSALS:
+                refused, exchange, step = (exchange.effort, outcome.message), exchange.plain(), Try(model)
+            else:
+                again = walk.failed(model, outcome, self._limits(call))
+                if again is None:
+                    return None
+                exchange, step = exchange.again(), again
             if step.wait:
                 await asyncio.sleep(step.wait)
                 call.upstream_time += step.wait
@@ -115,7 +123,6 @@ class Executor(Struct, frozen=True):
                 _skip(call, model, readmitted)
                 return None
             permit = readmitted
-            exchange = exchange.again()
 
     def _tried(
         self, call: Call, walk: Walk, permit: Permit, exchange: Exchange, fresh: bool
@@ -162,8 +169,7 @@ class Executor(Struct, frozen=True):
                 _skip(call, model, permit)
                 continue
             walk.asked.add(model.id)
-            assert call.request is not None
-            return self._racer(call, permit, Exchange(self.lanes[model.id], call.request), hedge=True)
+            return self._racer(call, permit, self._exchange(call, model.id), hedge=True)
         return None
 
     def _racer(self, call: Call, permit: Permit, exchange: Exchange, *, hedge: bool = False) -> Racer:
@@ -176,10 +182,11 @@ class Executor(Struct, frozen=True):
         """It failed, which counts as any failure, or another was quicker: then it is paid for in vain."""
         lane, outcome = racer.lane, racer.outcome
         racer.let_go()
-        if isinstance(outcome, Failure):
-            walk.broke(lane.model, outcome)
-            return
         attempt = next(a for a in reversed(call.record.attempts) if a.model == lane.model.id)
+        if isinstance(outcome, Failure):
+            if attempt.effort is None or outcome.kind not in REFUSALS:
+                walk.broke(lane.model, outcome)
+            return
         attempt.outcome = "cancelled"
         attempt.reason = "another model was quicker"
         assert call.request is not None
@@ -199,7 +206,7 @@ class Executor(Struct, frozen=True):
         hedge: bool = False,
     ) -> Part | Failure:
         lane = exchange.lane
-        attempt = Attempt(model=lane.model.id, provider=lane.provider.name, hedge=hedge)
+        attempt = Attempt(lane.model.id, lane.provider.name, effort=exchange.effort, hedge=hedge)
         call.record.attempts.append(attempt)
         began = self.books.clock()
         remaining = max(call.deadline - began, 0.0)
@@ -248,7 +255,7 @@ class Executor(Struct, frozen=True):
         walk.hedged = True  # what continues a stream is asked in the words of one model
         goes_on = walk.broke(broken.lane.model, failure)
         while goes_on and call.remaining() > 0.0 and (model := walk.next()) is not None:
-            for how, exchange in _continuations(self.lanes[model.id], request, sent):
+            for how, exchange in self._continuations(call, model.id, request, sent):
                 permit = self.breakers.admit(model.id)
                 if isinstance(permit, Refusal):
                     _skip(call, model, permit)
@@ -262,6 +269,31 @@ class Executor(Struct, frozen=True):
                 if refusal.kind not in PREFILL_REFUSED:
                     break
         return None
+
+    def _exchange(
+        self,
+        call: Call,
+        model: str,
+        request: ChatRequest | None = None,
+        wrap: Callable[[Decoder], Decoder] | None = None,
+    ) -> Exchange:
+        """What this model is asked for the call, by another request than the caller's where one is given."""
+        lane, request = self.lanes[model], request or call.request
+        assert call.plan is not None
+        assert request is not None
+        return Exchange(lane, request, self.efforts.of(call.plan, request, lane.model), wrap)
+
+    def _continuations(
+        self, call: Call, model: str, request: ChatRequest, sent: str
+    ) -> Iterator[tuple[str, Exchange]]:
+        """How this model may be asked to continue: by prefill where it takes one, then from the start."""
+        asked = prefilled(request, self.models[model], sent)
+        if asked is not None:
+            yield (
+                "prefill",
+                self._exchange(call, model, asked[0], lambda decoder: Seam(decoder, asked[1], lenient=True)),
+            )
+        yield "restart", self._exchange(call, model, request, lambda decoder: Seam(decoder, sent))
 
     def _settle(self, lane: Lane, permit: Permit, failure: Failure) -> None:
         verdict = VERDICTS[failure.kind]
@@ -284,14 +316,6 @@ class Executor(Struct, frozen=True):
             min((refusal.retry_after for refusal in refusals.values()), default=1.0),
             {model: refusal.reason for model, refusal in refusals.items()},
         )
-
-
-def _continuations(lane: Lane, request: ChatRequest, sent: str) -> Iterator[tuple[str, Exchange]]:
-    """How this model may be asked to continue: by prefill where it takes one, then from the start."""
-    asked = prefilled(request, lane.model, sent)
-    if asked is not None:
-        yield "prefill", Exchange(lane, asked[0], lambda decoder: Seam(decoder, asked[1], lenient=True))
-    yield "restart", Exchange(lane, request, lambda decoder: Seam(decoder, sent))
 
 
 def _patience(remaining: float, streams: bool, lane: Lane, others: bool) -> float:

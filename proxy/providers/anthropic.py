@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from proxy.effort import Effort
 from proxy.providers.anthropic_reply import read_reply
 from proxy.providers.anthropic_request import message_body
 from proxy.providers.anthropic_stream import AnthropicDecoder
@@ -30,11 +31,13 @@ class AnthropicCodec:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
 
-    def encode(self, request: ChatRequest, model: Model, provider: Provider) -> UpstreamRequest:
+    def encode(
+        self, request: ChatRequest, model: Model, provider: Provider, effort: Effort | None = None
+    ) -> UpstreamRequest:
         """The request in Anthropic's terms; raises UpstreamError when it can't be said in them (n > 1)."""
         key = ((b"x-api-key", provider.api_key.encode()),) if provider.api_key else ()
         headers = request_headers(provider, request.stream, _VERSION, *key)
-        return UpstreamRequest("/messages", headers, _encode(message_body(request, model)))
+        return UpstreamRequest("/messages", headers, _encode(message_body(request, model, effort)))
 
     def decode(self, body: bytes) -> Chunk:
         """The message as a chat.completion."""

@@ -5,7 +5,8 @@
     assistant           -> assistant turn: text and tool_use blocks; as the last message, a prefill
     tool                -> user turn: tool_result blocks, those of one round in one turn
     response_format     -> output_config.format (json_schema) or a sentence in `system` (json_object)
-    reasoning_effort    -> thinking, by what the model's generation takes
+    reasoning_effort    -> thinking, by what the model's generation takes; one that the caller didn't ask
+                           for only moves how much is thought: output_config.effort
 
 Members that Anthropic has no word for are left out.
 """
@@ -15,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from proxy.effort import Effort
 from proxy.errors import UpstreamError
 from proxy.providers.anthropic_blocks import blocks, tool_result, tool_use
 from proxy.providers.anthropic_schema import strict
-from proxy.providers.claude import SAMPLING, one_sampling_knob, thinking
+from proxy.providers.claude import SAMPLING, moderation, one_sampling_knob, thinking
 from proxy.types import ChatRequest, Failure, FailureKind, Model
 
 _DEFAULT_MAX_TOKENS = 4096
@@ -29,7 +31,7 @@ _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 Body = dict[str, Any]
 
 
-def message_body(request: ChatRequest, model: Model) -> Body:
+def message_body(request: ChatRequest, model: Model, effort: Effort | None = None) -> Body:
     """The body; raises UpstreamError for more than one choice, which Anthropic can't make."""
     fields = request.fields
     if isinstance(n := fields.get("n"), int) and n > 1:
@@ -44,7 +46,7 @@ def message_body(request: ChatRequest, model: Model) -> Body:
     if request.stream:
         body["stream"] = True
     body |= _tools(fields) | _small_things(fields)
-    body |= _thought(request, model, body)
+    body |= _thought(request, model, body, effort)
     return body | _sampling(fields, model, "thinking" in body)
 
 
@@ -163,12 +165,14 @@ def _tool_choice(fields: Body) -> Body | None:
     return choice
 
 
-def _thought(request: ChatRequest, model: Model, body: Body) -> Body:
+def _thought(request: ChatRequest, model: Model, body: Body, effort: Effort | None) -> Body:
     """How hard to think, and the form of what comes of it."""
     fields = request.fields
     asked = fields.get("reasoning_effort") or _dict(fields.get("reasoning")).get("effort")
-    how, effort = thinking(asked, model.upstream_model, body, request.messages)
-    config = _output_format(fields) | ({"effort": effort} if effort else {})
+    how, level = thinking(asked, model.upstream_model, body, request.messages)
+    if effort is not None:
+        level = moderation(effort, model.upstream_model)
+    config = _output_format(fields) | ({"effort": level} if level else {})
     return ({"thinking": how} if how else {}) | ({"output_config": config} if config else {})
 
 

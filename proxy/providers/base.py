@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from proxy.effort import Effort
 from proxy.types import ChatRequest, Chunk, Failure, Model, Provider, UpstreamRequest
 
 
@@ -21,8 +22,13 @@ class Decoder(Protocol):
 class Codec(Protocol):
     """One dialect. Pure: no I/O, no clock, no state between calls."""
 
-    def encode(self, request: ChatRequest, model: Model, provider: Provider) -> UpstreamRequest:
-        """The request as this upstream wants it, with its key; without caller headers."""
+    def encode(
+        self, request: ChatRequest, model: Model, provider: Provider, effort: Effort | None = None
+    ) -> UpstreamRequest:
+        """The request as this upstream wants it, with its key; without caller headers.
+
+        `effort`: how hard to think, for a request that says nothing of it itself.
+        """
 
     def decode(self, body: bytes) -> Chunk:
         """A whole 200 reply as one chunk; `failure` is set when it is an error or no reply at all."""

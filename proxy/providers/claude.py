@@ -15,6 +15,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from proxy.effort import Effort
+
 Version = tuple[int, int]
 Message = dict[str, Any]
 
@@ -63,6 +65,15 @@ def thinking(effort: Any, model: str, body: Message, messages: list[Message]) ->
     return {}, None
 
 
+def moderation(effort: Effort, model: str) -> str | None:
+    """How hard to think in Claude's words, for a caller who said nothing of it; None: it can't be said.
+
+    It switches no thinking on, which would exclude the caller's temperature and cost what it didn't ask for:
+    models that think by budget, which do so only when they are told to, are left alone.
+    """
+    return _level(effort, model) if ADAPTIVE.accepts(model) else None
+
+
 def one_sampling_knob(knobs: dict[str, float], model: str) -> dict[str, float]:
     """The knobs that go together: temperature alone, where only one may be turned."""
     if len(knobs) > 1 and not BOTH_KNOBS.accepts(model):
@@ -73,11 +84,14 @@ def one_sampling_knob(knobs: dict[str, float], model: str) -> dict[str, float]:
 def _adaptive(effort: str, model: str, forced: bool) -> tuple[Message, str | None]:
     if effort in ("none", "minimal"):
         return {}, "low" if THINKS_UNASKED.accepts(model) else None
-    level = _EFFORTS[effort]
-    if level == "xhigh" and not XHIGH.accepts(model):
-        level = "high"
+    level = _level(effort, model)
     # A forced tool excludes thinking.
     return {} if forced else {"type": "adaptive", "display": "summarized"}, level
+
+
+def _level(effort: str, model: str) -> str:
+    level = _EFFORTS[effort]
+    return "high" if level == "xhigh" and not XHIGH.accepts(model) else level
 
 
 def _budgeted(budget: int, max_tokens: int) -> Message:

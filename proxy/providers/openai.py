@@ -1,6 +1,6 @@
 """OpenAI's dialect, which is the canonical form too: what needn't change passes as the bytes it came in.
 
-request   body --splice--> the same bytes with the upstream's model and `include_usage`
+request   body --splice--> the same bytes with the upstream's model, `include_usage`, `reasoning_effort`
                --else----> decoded, changed and encoded again, unknown fields kept
 reply     body, looked at but not touched
 stream    see `openai_stream`
@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from proxy.effort import Effort
 from proxy.providers.diagnose import refusal
 from proxy.providers.headers import request_headers
 from proxy.providers.openai_shapes import read_reply
@@ -23,6 +24,7 @@ from proxy.wire.plugins import AUTO_ROUTER
 
 _MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 _ASK_USAGE = b',"stream_options":{"include_usage":true}'
+_TELL_EFFORT = b',"reasoning_effort":"%b"'
 _CONSUMED = ("models", "session_id", "plugins")
 """Fields that are meant for a router, which is us: any of them has the body encoded again."""
 
@@ -32,10 +34,13 @@ _encode = msgspec.json.Encoder().encode
 class OpenAICodec:
     """OpenAI, Groq, OpenRouter, vLLM, Ollama and everybody else who speaks /chat/completions."""
 
-    def encode(self, request: ChatRequest, model: Model, provider: Provider) -> UpstreamRequest:
+    def encode(
+        self, request: ChatRequest, model: Model, provider: Provider, effort: Effort | None = None
+    ) -> UpstreamRequest:
         """The caller's own bytes where possible; a stream always asks for its usage."""
         name = _encode(model.upstream_model)
-        body = (_spliced(request, name) if request.spliceable else None) or _rewritten(request, model)
+        body = _spliced(request, name, effort) if request.spliceable else None
+        body = body or _rewritten(request, model, effort)
         own = ((b"authorization", b"Bearer " + provider.api_key.encode()),) if provider.api_key else ()
         headers = request_headers(provider, request.stream, *own)
         return UpstreamRequest("/chat/completions", headers, body)
@@ -53,23 +58,24 @@ class OpenAICodec:
         return refusal(status, headers, body)
 
 
-def _spliced(request: ChatRequest, name: bytes) -> bytes | None:
-    """The original bytes with the model's name exchanged; None when more has to change."""
+def _spliced(request: ChatRequest, name: bytes, effort: Effort | None) -> bytes | None:
+    """The original bytes with the model's name exchanged, and what we add behind it; None when more has to
+    change."""
     fields, body = request.fields, request.body
     for consumed in _CONSUMED:
         if consumed in fields:
             return None
-    ask = b""
+    added = b"" if effort is None else _TELL_EFFORT % effort.encode()
     if request.stream:
         if "stream_options" not in fields:
-            ask = _ASK_USAGE
+            added += _ASK_USAGE
         elif not request.include_usage:
             return None
     found = _MODEL.match(body, body.find(b'"model"'))
-    return None if found is None else body[: found.start(1)] + name + ask + body[found.end(1) :]
+    return None if found is None else body[: found.start(1)] + name + added + body[found.end(1) :]
 
 
-def _rewritten(request: ChatRequest, model: Model) -> bytes:
+def _rewritten(request: ChatRequest, model: Model, effort: Effort | None) -> bytes:
     fields: dict[str, Any] = {
         **request.fields,
         "model": model.upstream_model,
@@ -81,6 +87,8 @@ def _rewritten(request: ChatRequest, model: Model) -> bytes:
         fields["plugins"] = plugins
     if request.stream:
         fields["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
+    if effort is not None:
+        fields["reasoning_effort"] = effort
     return _encode(fields)
 
 

@@ -108,6 +108,8 @@ BY_WORDS: tuple[Symptom, ...] = (
         r"max_(?:completion_)?tokens`? (?:is too large|must be less than or equal)",
         r"maximum allowed number of output tokens",
         r"(?:deprecated|(?:not|un)[ -]?supported) (?:for|with|by|on|in) th(?:is|e) model",
+        # OpenAI, of tools beside any reasoning_effort but `none`, be it the model's own.
+        r"not supported (?:for|with) \S{1,100} in /v1/chat/completions",
         r"(?:does|do) not support (?:the )?(?:tool|function|image|vision|audio|video|multi|json|response)",
         r"(?:does|do) not support (?:the )?(?:system|assistant|pre(?:fill|fix)|stream|reasoning|thinking)",
         r"(?:does|do) not support (?:the )?(?:parameter|logprobs|structured)",

@@ -119,6 +119,8 @@ class Past(Struct, frozen=True):
     ranking: scoring.Ranking | None
     """The totals, where they hold for whoever decides again."""
     steering: Steering = FREE
+    own_effort: bool = False
+    """The caller said itself how hard to think."""
 
 
 class Climb:
@@ -127,7 +129,7 @@ class Climb:
     __slots__ = (
         "_asked", "_features", "_incumbent", "_met", "_pool", "_read", "_shut", "choice",
         "exploring", "firm", "ground", "headers", "judged", "judging", "key", "known", "named",
-        "profile", "question", "ranking", "session", "sight", "spoken", "steering",
+        "own_effort", "profile", "question", "ranking", "session", "sight", "spoken", "steering",
     )  # fmt: skip
 
     def __init__(
@@ -162,6 +164,8 @@ class Climb:
         """It is looked past what lasting evidence has moved."""
         self.named = False
         """The caller's body names the conversation."""
+        self.own_effort = False
+        """The caller's body says how hard to think."""
         self.firm = True
         """No rung passed because of a circuit: the same request will be decided alike."""
         self._read = read
@@ -182,6 +186,7 @@ class Climb:
         climb._asked, climb._incumbent = 0, past.incumbent
         climb.sight = Sight(past.standing, ground.policy.profiles)
         climb._shut, climb.spoken = past.shut & ground.ids, past.language
+        climb.own_effort = past.own_effort
         return climb
 
     @property

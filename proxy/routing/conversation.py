@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from proxy.effort import Effort
 from proxy.routing.policy import Step, StickyPolicy, Weights
 from proxy.routing.scoring import COST_HALF, PATIENCE, Candidate, Stand, written
 from proxy.types import Classification, Features, Incumbent, Need, RoutePlan
@@ -36,6 +37,8 @@ class Held(Struct, frozen=True, gc=False):
     """Knows the same messages again; 0: they would be no sign of anything."""
     at: float
     """On the clock of whoever remembers."""
+    effort: Effort | None = None
+    """How hard the turn was to be thought about."""
 
 
 def conversation(session: str, profile: str) -> str:
@@ -55,7 +58,8 @@ def fingerprint(key: bytes, features: Features, named: bool) -> int:
 def meet(held: Held, asked: int, now: float, policy: StickyPolicy) -> Incumbent:
     """Whom the next turn finds."""
     kept = held.tokens if now - held.at <= policy.prompt_cache and held.tokens >= CACHEABLE else 0
-    return Incumbent(held.model, held.floor, held.task, kept, asked != 0 and asked == held.asked)
+    again = asked != 0 and asked == held.asked
+    return Incumbent(held.model, held.floor, held.task, kept, again, held.effort)
 
 
 def continues(incumbent: Incumbent, features: Features, seen: Classification) -> bool:
@@ -78,7 +82,7 @@ def follow(plan: RoutePlan, model: str, hedged: bool, now: float) -> Held:
     before = plan.incumbent
     floor = before.floor if before is not None and _stands_in(plan, seen) else planned
     task = before.task if before is not None and continues(before, plan.features, seen) else seen.top
-    return Held(model, floor, task, plan.features.prompt_tokens, plan.asked, now)
+    return Held(model, floor, task, plan.features.prompt_tokens, plan.asked, now, plan.effort)
 
 
 def _stands_in(plan: RoutePlan, seen: Classification) -> bool:

@@ -50,6 +50,7 @@ def described(plan: RoutePlan) -> dict[str, Any]:
         "exploring": plan.exploring,
         "judge": _judged(plan),
         "steering": _steering(plan),
+        "effort": _effort(plan),
         "filtered": dict(plan.filtered),
         "evidence": list(seen.evidence) if seen else [],
         "features": {
@@ -85,6 +86,13 @@ def _leading(seen: Classification, model: str | None) -> dict[str, Any]:
         "difficulty": round(seen.difficulty, 4),
         "model": model,
     }
+
+
+def _effort(plan: RoutePlan) -> dict[str, Any] | None:
+    """How hard to think and why, and what each model is told of that; None where levels aren't chosen."""
+    if not plan.effort_why:
+        return None
+    return {"level": plan.effort, "why": plan.effort_why, "models": dict(plan.efforts)}
 
 
 def _steering(plan: RoutePlan) -> dict[str, Any]:

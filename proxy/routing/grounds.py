@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from proxy.record import Grounds
 from proxy.routing.climb import Past
+from proxy.routing.effort import OWN
 from proxy.routing.language import language
 from proxy.routing.scoring import Ranking, Stand
 from proxy.routing.steering import Steering
@@ -39,6 +40,7 @@ def grounds(plan: RoutePlan, epoch: str) -> Grounds:
         allowed=tuple(sorted(plan.allowed)) if plan.allowed is not None else None,
         tradeoff=plan.tradeoff,
         exploring=plan.exploring,
+        own_effort=plan.effort_why == OWN,
     )
 
 
@@ -74,4 +76,5 @@ def past(
         standing={model: Stand(*terms) for model, terms in kept.standing.items()},
         ranking=ranking,
         steering=Steering(frozenset(kept.allowed) if kept.allowed is not None else None, kept.tradeoff),
+        own_effort=kept.own_effort,
     )

@@ -99,6 +99,16 @@ class EscalationPolicy(Struct, frozen=True):
     """Rounds of tool calls in a row that brought nothing but errors."""
 
 
+class EffortPolicy(Struct, frozen=True):
+    """`reasoning_effort` by difficulty, for models that take it and callers that said nothing of it."""
+
+    enabled: bool = False
+    low: float = 0.15
+    """Difficulty, 0..1, below which little thought will do ..."""
+    high: float = 0.4
+    """... and from which on much is wanted; between them, `medium`."""
+
+
 class JudgePolicy(Struct, frozen=True):
     """LLM-as-router: a small model is asked for the intent. Off unless `enabled`."""
 
@@ -154,6 +164,7 @@ class RoutingPolicy(Struct, frozen=True):
     cache: CachePolicy = CachePolicy()
     sticky: StickyPolicy = StickyPolicy()
     escalation: EscalationPolicy = EscalationPolicy()
+    effort: EffortPolicy = EffortPolicy()
     judge: JudgePolicy = JudgePolicy()
     adapt: AdaptPolicy = AdaptPolicy()
     named_models_use_ranking: bool = False

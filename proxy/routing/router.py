@@ -14,8 +14,9 @@ from itertools import count
 
 from msgspec.structs import asdict, replace
 
+from proxy.effort import Effort
 from proxy.errors import ApiError
-from proxy.routing import judge, plan, refusal, rules, scoring
+from proxy.routing import effort, judge, plan, refusal, rules, scoring
 from proxy.routing.climb import Climb, Ground, Memory, Past, Sight
 from proxy.routing.conversation import conversation, follow
 from proxy.routing.features import extract
@@ -35,6 +36,8 @@ EXPLICIT = "explicit"
 _NO_HEADERS: Mapping[str, str] = {}
 UNREAD = Features(ask="")
 """Of a request whose plan needs no look at it."""
+UNTOLD = None, ""
+"""The level, and why, where levels aren't chosen."""
 GLANCE = 0.1
 """Seconds for which observations are good."""
 
@@ -109,6 +112,7 @@ class Router:
         )
         self._chance = chance
         self._explores = policy.adapt.enabled and policy.adapt.explore > 0.0
+        self._thinks = policy.effort.enabled
         self._remembers = Step.CACHE in policy.ladder and policy.cache.size > 0
         idle = {Step.RULES: not policy.rules, Step.JUDGE: not policy.judge.enabled}
         self._ladder = tuple(step for step in policy.ladder if not idle.get(step))
@@ -141,6 +145,7 @@ class Router:
             self.ground, partial(extract, request), key, headers, profile, session, judging, steering
         )
         climb.named = "session_id" in request.fields
+        climb.own_effort = self._thinks and effort.said(request.fields)
         if self._explores:
             self._explore(climb)
         if traced:
@@ -159,6 +164,11 @@ class Router:
         unmoved = self.ground.sight().unmoved
         if unmoved is not None and self._chance() < self.ground.policy.adapt.explore:
             climb.key, climb.sight, climb.exploring = b"", unmoved, True
+
+    @property
+    def least_effort(self) -> Effort | None:
+        """How hard a judge is to think; None: it isn't told."""
+        return Effort.NONE if self._thinks else None
 
     def judged(self, question: judge.Question, verdict: judge.Verdict) -> None:
         """Keeps the judge's verdict for the plan that waits for it, and for the same ask later."""
@@ -216,8 +226,10 @@ class Router:
         if choice is None:
             raise _refused(climb)
         ranking, own = climb.ranked(), ground.models[choice.model].fallback
+        models = plan.build(choice.model, own, ranking, climb.pool.ids, climb.shut)
+        level, why = effort.choose(climb, models[0]) if self._thinks else UNTOLD
         return RoutePlan(
-            models=plan.build(choice.model, own, ranking, climb.pool.ids, climb.shut),
+            models=models,
             route=choice.route,
             features=climb.features,
             classification=climb.classification,
@@ -235,6 +247,8 @@ class Router:
             allowed=climb.steering.allowed,
             tradeoff=climb.steering.tradeoff,
             exploring=climb.exploring,
+            effort=level,
+            effort_why=why,
         )
 
     def _traced(self, climb: Climb, features: Features) -> RoutePlan | judge.Question:
@@ -252,6 +266,7 @@ class Router:
             weights=asdict(climb.weights),
             filtered=filtered(climb),
             origins=plan.origins(made.models, first, self.ground.models[first].fallback, climb.shut),
+            efforts=effort.told(made.effort, map(self.ground.models.__getitem__, made.models)),
         )
 
     def _named(self, request: ChatRequest, traced: bool) -> RoutePlan:

@@ -88,6 +88,7 @@ def _entry(model: Model, created: int) -> Entry:
         "owned_by": model.provider,
         "context_window": model.context_window,
         "supports": sorted(model.supports),
+        "reasoning_effort": model.reasoning_effort,
         "price": _price(model.price),
     }
 

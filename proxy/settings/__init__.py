@@ -114,7 +114,12 @@ def load(directory: Path | None, environ: Mapping[str, str] | None = None) -> Se
         lexicon.intents,
         proxy_file.timeouts,
     )
-    known = routing.Known(models.names, {model.id for model in models.models}, lexicon.intents)
+    known = routing.Known(
+        models=models.names,
+        ready={model.id for model in models.models},
+        thinks=any(model.reasoning_effort for model in models.models),
+        intents=lexicon.intents,
+    )
     baseline = service.baseline(proxy_file.file, models.names, models.prices, files.reader(PROXY))
     policy, warnings = routing.assemble(files.document(ROUTING), files.reader(ROUTING), known)
     if not problems:

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from proxy.effort import Effort
 from proxy.settings.reference import Reference
 from proxy.types import Need, Price, Priors, Timeouts
 
@@ -63,6 +64,7 @@ class ModelEntry(Struct, frozen=True):
     price: Price | None = None
     fallback: tuple[str, ...] = ()
     timeouts: TimeoutsEntry = TimeoutsEntry()
+    reasoning_effort: frozenset[Effort] = frozenset()
     enabled: bool = True
 
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 
 from msgspec import Struct
 
+from proxy.effort import Effort
 from proxy.settings.entries import ModelEntry, ProviderEntry, RegistryFile
 from proxy.settings.reader import Reader
 from proxy.settings.reference import unset
@@ -141,6 +142,7 @@ def _model(
         price=entry.price,
         fallback=tuple(name for name in fallback if name in ready),
         timeouts=entry.timeouts.over(provider.timeouts.over(timeouts)),
+        reasoning_effort=tuple(effort for effort in Effort if effort in entry.reasoning_effort),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from proxy.routing.policy import Condition, JudgePolicy, RoutingPolicy, Rule, Step, Weights
+from proxy.routing.policy import Condition, EffortPolicy, JudgePolicy, RoutingPolicy, Rule, Step, Weights
 from proxy.settings.reader import Reader, did_you_mean, shown
 from proxy.settings.registry_checks import NAME, NAME_RULE
 
@@ -36,6 +36,8 @@ class Known(Struct, frozen=True):
     models: Mapping[str, str]
     """Every id and alias of the registry -> the id."""
     ready: Collection[str]
+    thinks: bool
+    """Some ready model can be told how hard to think."""
     intents: Collection[str]
 
 
@@ -47,6 +49,7 @@ def assemble(document: Any, reader: Reader, known: Known) -> tuple[RoutingPolicy
     _check_ladder(policy.ladder, reader)
     _check_profiles(policy.profiles, reader)
     _check_rules(entries, policy.profiles, reader, known)
+    _check_effort(policy.effort, reader)
     return _resolved(policy, entries, reader, known)
 
 
@@ -127,6 +130,11 @@ def _check_order(when: Condition, at: str, reader: Reader) -> None:
             reader.problem(f"{at}.min_{name}", f"{low:g} is above max_{name}, {high:g}: it can never hold")
 
 
+def _check_effort(effort: EffortPolicy, reader: Reader) -> None:
+    if effort.low > effort.high:
+        reader.problem("effort.low", f"{effort.low:g} is above high, {effort.high:g}: lower it")
+
+
 def _resolved(
     policy: RoutingPolicy, entries: tuple[RuleEntry, ...], reader: Reader, known: Known
 ) -> tuple[RoutingPolicy, tuple[str, ...]]:
@@ -145,6 +153,10 @@ def _resolved(
             )
             default = None
     judge = _judge(judge, reader, known, warnings.append)
+    if policy.effort.enabled and not known.thinks:
+        warnings.append(
+            "effort.enabled: no ready model has levels of reasoning_effort, so nobody is told any"
+        )
     return replace(policy, default_model=default, judge=judge), tuple(warnings)
 
 

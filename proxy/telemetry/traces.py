@@ -218,6 +218,7 @@ def _routing(record: CallRecord) -> dict[str, Any]:
         "kuro.route": record.route,
         "kuro.intent": record.intent,
         "kuro.difficulty": record.difficulty,
+        "kuro.effort": record.effort,
         "kuro.profile": record.profile or None,
         "kuro.plan": record.plan or None,
     }

@@ -12,6 +12,7 @@ from proxy.commands.sheet import EIGHTHS, HASHES, bar, sheet
 DECISION: dict[str, Any] = {
     "intents": {"code": 0.75, "writing": 0.25},
     "difficulty": 0.4,
+    "effort": {"level": "high", "why": "a hard ask", "models": {"b/small": "medium"}},
     "evidence": ["code:function", "code:python", "writing:write"],
     "step": "score",
     "profile": "cheap",
@@ -48,6 +49,7 @@ Intents
   code        0.75  ######################
   writing     0.25  ########
   difficulty  0.40
+  effort      high: a hard ask
 
 What spoke for and against
   code     function, python
@@ -68,7 +70,7 @@ Left out
 
 Plan, by score
   1.  a/large  the choice
-  2.  b/small  ranking"""
+  2.  b/small  ranking     effort medium"""
 
 
 def test_all_of_a_decision_is_on_the_sheet() -> None:
@@ -84,7 +86,8 @@ def test_it_keeps_to_the_width(width: int) -> None:
 
 
 def test_a_model_that_was_named_has_neither_intents_nor_scores() -> None:
-    bare = {"intents": {}, "evidence": [], "scores": {}, "rungs": [], "filtered": {}, "steering": {}}
+    bare: dict[str, Any] = {"intents": {}, "evidence": [], "scores": {}, "rungs": [], "filtered": {}}
+    bare |= {"steering": {}, "effort": None}
     features = {**DECISION["features"], "language": "und", "turns": 1, "needs": [], "code_share": 0.0}
     found = sheet({**DECISION, **bare, "features": features, "step": "explicit", "difficulty": None})
     assert found == (

@@ -16,6 +16,7 @@ from anthropic.types.message_create_params import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.effort import Effort
 from proxy.errors import UpstreamError
 from proxy.providers.anthropic import AnthropicCodec
 from proxy.types import ChatRequest, FailureKind, Model, Provider
@@ -430,6 +431,25 @@ def test_thinking(model: str, effort: Any, thinking: Any, level: str | None) -> 
     assert body.get("thinking") == thinking
     assert body.get("output_config", {}).get("effort") == level
     assert not (thinking and "temperature" in body), "who thinks isn't heated"
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "level"),
+    [
+        pytest.param("claude-opus-5", "low", "low", id="said by output_config"),
+        pytest.param("claude-opus-5", "none", "low", id="as little as it can"),
+        pytest.param("claude-sonnet-4-6", "xhigh", "high", id="no more than it knows"),
+        pytest.param("claude-haiku-4-5", "high", None, id="who thinks by budget isn't made to think"),
+        pytest.param("glm-5", "high", None, id="nor another vendor's model"),
+    ],
+)
+def test_an_effort_of_ours_switches_no_thinking_on(model: str, effort: str, level: str | None) -> None:
+    fields = {"model": "auto", "messages": HI, "temperature": 0.5}
+    request, entry = ChatRequest(b"", fields, "auto", HI), Model("a", "p", model, max_output_tokens=64000)
+    body = json.loads(CODEC.encode(request, entry, PROVIDER, Effort(effort)).body)
+    assert "thinking" not in body
+    assert body.get("output_config") == (None if level is None else {"effort": level})
+    assert ("temperature" in body) == ("4" in model or "glm" in model), "as without it"
 
 
 def test_openrouters_spelling_of_the_effort() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
+from proxy.effort import Effort
 from proxy.providers.openai import OpenAICodec
 from proxy.types import ChatRequest, FailureKind, Model, Provider, Usage
 from proxy.wire.chat import parse
@@ -21,8 +22,8 @@ NAME = '"llama \\"70b\\" ü"'.encode()
 ASK = b'"stream_options":{"include_usage":true}'
 
 
-def encoded(body: bytes) -> bytes:
-    return CODEC.encode(parse(body), MODEL, PROVIDER).body
+def encoded(body: bytes, effort: Effort | None = None) -> bytes:
+    return CODEC.encode(parse(body), MODEL, PROVIDER, effort).body
 
 
 def test_path_and_key() -> None:
@@ -104,6 +105,31 @@ def test_encoded_again(given: dict[str, Any], expected: dict[str, Any]) -> None:
     body = json.dumps({"model": "auto", "messages": MESSAGES} | given).encode()
     made = {"model": MODEL.upstream_model, "messages": MESSAGES}
     assert json.loads(encoded(body)) == made | expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param(
+            b'{"messages": [{"role":"user"}], "model" : "auto", "x": 1.10}',
+            b'{"messages": [{"role":"user"}], "model" : %b,"reasoning_effort":"low", "x": 1.10}' % NAME,
+            id="the caller's bytes stay as they are",
+        ),
+        pytest.param(
+            b'{"model":"auto","messages":[{"role":"user"}],"stream":true}',
+            b'{"model":%b,"reasoning_effort":"low","stream_options":{"include_usage":true},'
+            b'"messages":[{"role":"user"}],"stream":true}' % NAME,
+            id="beside the usage of a stream",
+        ),
+        pytest.param(
+            b'{"models":["a"],"messages":[{"role":"user"}]}',
+            b'{"messages":[{"role":"user"}],"model":%b,"reasoning_effort":"low"}' % NAME,
+            id="in a body that is encoded again",
+        ),
+    ],
+)
+def test_told_how_hard_to_think(body: bytes, expected: bytes) -> None:
+    assert encoded(body, Effort.LOW) == expected
 
 
 def test_a_request_made_here_needs_no_body() -> None:

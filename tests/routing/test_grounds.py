@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from proxy.dispatch.call import cost
 from proxy.errors import ApiError
 from proxy.routing.grounds import grounds
-from proxy.routing.policy import Condition, RoutingPolicy, Rule, StickyPolicy
+from proxy.routing.policy import Condition, EffortPolicy, RoutingPolicy, Rule, StickyPolicy
 from proxy.routing.replay import Replay, Stored, described
 from proxy.routing.router import Router
 from proxy.routing.scoring import Observed
@@ -25,6 +25,7 @@ RULED = RoutingPolicy(
         Rule("red", Condition(headers={"x-team": "red"}, min_prompt_tokens=20), "groq/small"),
     ),
     sticky=StickyPolicy(margin=0.3),
+    effort=EffortPolicy(enabled=True),
 )
 TEXTS = ("write code", "Schreibe bitte ein Gedicht über den Herbst", "Prove it, step by step, " * 9, "hi")
 
@@ -75,6 +76,7 @@ class TestSameConfiguration:
         team=st.sampled_from(["", "red"]),
         incumbent=st.sampled_from(["", "or/large", "or/plain", "groq/small"]),
         twice=st.booleans(),
+        own_effort=st.booleans(),
     )
     def test_the_same_record_gives_the_same_decision(
         self,
@@ -87,12 +89,15 @@ class TestSameConfiguration:
         team: str,
         incumbent: str,
         twice: bool,
+        own_effort: bool,
     ) -> None:
         def view(model: str) -> Observed | None:
             return Seen(latency[model]) if model in latency else None
 
         router = house(RULED, shut=shut, difficulty=difficulty, view=view)
-        fields = {"tools": [{"type": "function", "function": {"name": "f"}}]} if tools else {}
+        fields: dict[str, Any] = {"reasoning_effort": "low"} if own_effort else {}
+        if tools:
+            fields["tools"] = [{"type": "function", "function": {"name": "f"}}]
         request, headers = ask(profile, text, **fields), {"x-team": team} if team else {}
         if incumbent:
             first = planned(router, ask(profile, text))
@@ -105,7 +110,9 @@ class TestSameConfiguration:
             again = replay(router, epoch).take(stored(plan))
             assert again is not None and again.after == plan.models[0], (plan.route, again)
             record = msgspec.json.decode(stored(plan), type=Stored)
-            assert replay(router, epoch).plan(record).models == plan.models
+            decided = replay(router, epoch).plan(record)
+            assert (decided.models, decided.effort_why) == (plan.models, plan.effort_why)
+            assert decided.effort == plan.effort and (plan.effort is None) is own_effort
             assert replay(router, epoch).plan(record, traced=True).models == plan.models
             assert not (again.changed or again.reordered or again.left_out)
         traced = router.plan(request, headers, "session", traced=True)

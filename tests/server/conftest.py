@@ -12,6 +12,7 @@ import uvloop
 from litestar.testing import TestClient
 from msgspec.structs import replace
 
+from proxy.effort import Effort
 from proxy.errors import ApiError
 from proxy.record import Page, Query, Row, Trend
 from proxy.server.audit import Audit
@@ -42,6 +43,7 @@ MODELS = (
         id="claude",
         provider="anthropic",
         upstream_model="claude-x",
+        reasoning_effort=(Effort.LOW, Effort.HIGH),
         supports=frozenset({Need.VISION, Need.TOOLS}),
         context_window=200_000,
         price=Price(3, 15, cached_input=0.3),

@@ -37,6 +37,7 @@ def test_a_model_says_what_it_can_and_costs(client: Client) -> None:
         "owned_by": "anthropic",
         "context_window": 200_000,
         "supports": ["tools", "vision"],
+        "reasoning_effort": ["low", "high"],
         "price": {"input": 3.0, "output": 15.0, "cached_input": 0.3},
     }
 

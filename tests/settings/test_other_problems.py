@@ -92,6 +92,20 @@ ROUTING_CASES: list[Case] = [
         ["rules[0].when.intent: expected a list, not 'math'"],
     ),
     (
+        "levels of effort the wrong way round",
+        "effort: {enabled: true, low: 0.7, high: 0.4}\n",
+        ["effort.low: 0.7 is above high, 0.4: lower it"],
+    ),
+    (
+        "difficulties that there are none of",
+        "effort: {low: -1, high: 2, hihg: 0.5}\n",
+        [
+            "effort.hihg: unknown key (did you mean 'high'?)",
+            "effort.low: -1 is out of range: must be between 0 and 1",
+            "effort.high: 2 is out of range: must be between 0 and 1",
+        ],
+    ),
+    (
         "a judge without a model",
         "judge: {enabled: true}\n",
         ["judge.model: is missing: name a small fast model, or set enabled: false"],

@@ -105,6 +105,11 @@ REGISTRY_CASES: list[Case] = [
         ],
     ),
     (
+        "a level of effort that nobody knows",
+        model("reasoning_effort: [low, hihg]"),
+        ["models[2].reasoning_effort[1]: 'hihg' is not known (did you mean 'high'?)"],
+    ),
+    (
         "an id that stands twice",
         model("aliases: []", id="a"),
         ["models[2].id: 'a' is already models[0].id: every id and alias stands once"],

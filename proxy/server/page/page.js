@@ -196,7 +196,7 @@ function facts(pairs) {
 function attempts(tried) {
   if (!tried?.length) return make("p", { class: "faint" }, "None: it was refused before.");
   return make("ol", {}, ...tried.map((each) => {
-    const said = [each.model, each.outcome, each.failure, each.status, each.hedge ? "hedge" : null,
+    const said = [each.model, each.outcome, each.failure, each.status, each.effort ? `effort ${each.effort}` : null, each.hedge ? "hedge" : null,
       each.seam ? `continued by ${each.seam} after ${each.seam_at} characters` : null,
       each.ttft_ms ? `first token after ${seconds(each.ttft_ms)}` : null, each.reason];
     return make("li", { class: each.outcome === "ok" ? "good" : each.outcome === "skipped" ? "faint" : "bad" }, said.filter(Boolean).join(" · "));
@@ -222,7 +222,8 @@ function decision(told) {
   if (intents.length) {
     parts.push(make("h3", {}, "Intents"));
     parts.push(make("div", { class: "rows" }, ...intents.flatMap(([name, share]) => [make("span", {}, name), track(filled(share, "var(--accent)")), make("span", {}, share.toFixed(2))])));
-    parts.push(facts({ difficulty: told.difficulty?.toFixed?.(2), "what spoke": (told.evidence || []).join(", ") }));
+    const effort = told.effort ? `${told.effort.level || "as the model likes"}: ${told.effort.why}` : null;
+    parts.push(facts({ difficulty: told.difficulty?.toFixed?.(2), effort, "what spoke": (told.evidence || []).join(", ") }));
   }
   if (told.rungs?.length) {
     parts.push(make("h3", {}, "Ladder"));
