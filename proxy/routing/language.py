@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from struct import Struct
+
 UNKNOWN = "und"
 
 _LOOKED_AT = 180
@@ -99,17 +101,14 @@ def _script(raw: bytes) -> str | None:
 
 
 def _latin(text: str, marked: bool) -> str:
-    # In fixed orders: of equal languages, and of what is added up, none may depend on how strings are hashed.
-    scores = dict.fromkeys(_WORDS, 0.0)
-    for word in sorted(_KNOWN.intersection(text.split())):
-        for name, points in _POINTS[word]:
-            scores[name] += points
+    points = sum(map(_POINTS.__getitem__, _KNOWN.intersection(text.split())))
     if marked:
-        for name, letters in _MARKS.items():
-            if any(letter in text for letter in letters):
-                scores[name] += 2.0
-    best = max(scores, key=scores.__getitem__)
-    return best if scores[best] else UNKNOWN
+        points += sum(
+            _MARK << _LANES[name] for name, letters in _MARKS.items() if any(map(text.__contains__, letters))
+        )
+    scores = _SCORES.unpack(points.to_bytes(_SCORES.size, "little"))
+    best = max(scores)
+    return _LANGUAGES[scores.index(best)] if best else UNKNOWN
 
 
 def _leads() -> bytes:
@@ -122,17 +121,27 @@ def _leads() -> bytes:
     return bytes(table)
 
 
-def _points() -> dict[str, tuple[tuple[str, float], ...]]:
-    """Each word's languages; a word that several share says less of each."""
+def _points() -> dict[str, int]:
+    """Each word's points in the lanes of its languages; a word that several share says less of each."""
     owners: dict[str, list[str]] = {}
     for name, words in _WORDS.items():
         for word in dict.fromkeys(words.split()):
             owners.setdefault(word, []).append(name)
-    return {word: tuple((name, 1.0 / len(names)) for name in names) for word, names in owners.items()}
+    return {
+        word: sum(_WORD // len(names) << _LANES[name] for name in names) for word, names in owners.items()
+    }
 
 
 _LEADS = _leads()
 _CONTINUATIONS = bytes(range(0x80, 0xC0))
 _BY_LEAD = tuple((b"%d" % number, each, name) for number, (_, each, name) in enumerate(_SCRIPTS))
+_LANGUAGES = tuple(_WORDS)
+_SCORES = Struct(f"<{len(_LANGUAGES)}H")
+_LANES = {name: 16 * number for number, name in enumerate(_LANGUAGES)}
+"""All languages' points are one number, sixteen bits for each: a word is one addition, whoever shares it, and
+in which order they come makes no difference."""
+_WORD = 60
+"""A word's points, which up to six languages share without a remainder."""
+_MARK = 2 * _WORD
 _POINTS = _points()
 _KNOWN = frozenset(_POINTS)
