@@ -17,7 +17,7 @@ from proxy.types import Classification, Features, Need, RoutePlan
 
 
 def grounds(plan: RoutePlan, epoch: str) -> Grounds:
-    """Of a plan that was made under the configuration `epoch`."""
+    """Of a plan that was made under the configuration `epoch`; all but its `standing`."""
     seen, facts = plan.classification, plan.features
     return Grounds(
         epoch=epoch,
@@ -36,7 +36,6 @@ def grounds(plan: RoutePlan, epoch: str) -> Grounds:
         struggle=round(seen.struggle, 3) if seen else 0.0,
         leans=seen is not None and seen.leans,
         shut=tuple(sorted(plan.shut)),
-        standing=plan.standing,
         allowed=tuple(sorted(plan.allowed)) if plan.allowed is not None else None,
         tradeoff=plan.tradeoff,
         exploring=plan.exploring,

@@ -13,12 +13,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from proxy.record import CallRecord, Query, Row, Trend
 from proxy.telemetry.schema import ArchiveError, RefusedError, check, prepare, told, transaction
 
-__all__ = ["COLUMNS", "FAILED", "Archive", "ArchiveError", "Reader", "RefusedError", "row", "summaries"]
+__all__ = [
+    "COLUMNS",
+    "FAILED",
+    "Archive",
+    "ArchiveError",
+    "Entry",
+    "Reader",
+    "RefusedError",
+    "columns",
+    "summaries",
+]
 
 BUSY = 5.0
 """Seconds to wait for another process that is writing."""
@@ -39,8 +49,19 @@ FAILED = ("error", "aborted")
 """Outcomes that are the proxy's or an upstream's failure, not the caller's doing."""
 
 
-def row(record: CallRecord, stored: bytes) -> tuple[Any, ...]:
-    """A record as it is kept; `stored` is its JSON."""
+class Entry(NamedTuple):
+    """A call as it is kept."""
+
+    columns: tuple[Any, ...]
+    """The values of COLUMNS."""
+    record: bytes
+    """JSON. Where there is a standing it ends in its grounds, which lack it."""
+    standing: bytes = b""
+    """JSON; the same for many."""
+
+
+def columns(record: CallRecord) -> tuple[Any, ...]:
+    """What is shown of a record: the values of COLUMNS."""
     usage = record.usage
     return (
         record.time, record.request_id, record.session, record.key_id, record.requested_model,
@@ -48,7 +69,7 @@ def row(record: CallRecord, stored: bytes) -> tuple[Any, ...]:
         record.outcome, record.status,
         record.error_code, record.latency_ms, record.ttft_ms, usage.prompt if usage else None,
         usage.completion if usage else None, record.cost_usd, record.wasted_usd, record.baseline_usd,
-        int(record.fallback_used), stored,
+        int(record.fallback_used),
     )  # fmt: skip
 
 
@@ -76,12 +97,15 @@ class Archive:
         except OSError:
             return False
 
-    def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
+    def add(self, entries: Sequence[Entry]) -> None:
         """Keeps them, all or none."""
         with told(self._path), transaction(self._connection) as connection:
-            first = connection.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM calls").fetchone()[0]
-            _insert(connection, _INTO_CALLS, [(id, *row[:-1]) for id, row in enumerate(rows, first)])
-            _insert(connection, _INTO_RECORDS, [(id, row[-1]) for id, row in enumerate(rows, first)])
+            first = connection.execute(_NEXT).fetchone()[0]
+            numbered = [*enumerate(entries, first)]
+            last = {entry.standing: id for id, entry in numbered if entry.standing}
+            _insert(connection, _INTO_CALLS, [(id, *entry.columns) for id, entry in numbered])
+            _insert(connection, _INTO_RECORDS, [(id, e.record, last.get(e.standing)) for id, e in numbered])
+            _insert(connection, _INTO_STANDINGS, [(id, standing) for standing, id in last.items()])
 
     def score(self, request_id: str, score: float, time: float) -> None:
         """A caller's feedback on a call; the last one counts."""
@@ -100,6 +124,7 @@ class Archive:
                     gone = self._ids("SELECT id FROM calls ORDER BY id LIMIT ?", STEP)
                 for table in ("calls", "records"):
                     connection.executemany(f"DELETE FROM {table} WHERE id = ?", gone)  # noqa: S608
+                connection.execute(_FORSAKE)
                 connection.execute("DELETE FROM feedback WHERE time < ?", (oldest,))
             if gone:
                 # It gives back a page at each step, and `execute` takes one.
@@ -213,8 +238,20 @@ def _insert(connection: sqlite3.Connection, into: tuple[str, str], rows: list[tu
 
 
 _INTO_CALLS = _inserts("calls", "id", *COLUMNS)
-_INTO_RECORDS = _inserts("records", "id", "record")
-_RECORD = "(SELECT record FROM records WHERE id = c.id)"
+_INTO_RECORDS = _inserts("records", "id", "record", "standing")
+_INTO_STANDINGS = _inserts("standings", "id", "standing")
+_NEXT = """
+    SELECT 1 + MAX(COALESCE((SELECT MAX(id) FROM calls), 0), COALESCE((SELECT MAX(id) FROM standings), 0))
+"""
+_FORSAKE = f"DELETE FROM standings WHERE id < COALESCE((SELECT MIN(id) FROM calls), {2**63 - 1})"  # noqa: S608
+_STORED = "(SELECT record FROM records WHERE id = c.id)"
+"""A record as it is stored ..."""
+_RECORD = """
+    (SELECT CASE WHEN r.standing IS NULL THEN r.record ELSE CAST(
+        SUBSTR(r.record, 1, LENGTH(r.record) - 2) || ',"standing":' || s.standing || '}}' AS BLOB) END
+    FROM records r LEFT JOIN standings s ON s.id = r.standing WHERE r.id = c.id)
+"""
+"""... and whole."""
 _SCORE = "(SELECT score FROM feedback WHERE request_id = c.request_id)"
 _FAILS = f"outcome IN ({', '.join(repr(outcome) for outcome in FAILED)})"
 _SAVED = "TOTAL(CASE WHEN cost_usd IS NOT NULL THEN baseline_usd - cost_usd END)"
@@ -227,23 +264,12 @@ _SPEND = f"""
     FROM calls WHERE time >= ? AND time < ? GROUP BY day, model ORDER BY day, TOTAL(cost_usd) DESC
 """  # noqa: S608
 
-_TRENDS = """
-    SELECT a.value ->> '$.model' AS model, CAST((time - :since) / :step AS INTEGER) AS number,
-        COUNT(*), SUM(a.value ->> '$.outcome' IN ('ok', 'cut')), AVG(a.value ->> '$.ttft_ms')
-    FROM
-        (SELECT time, CAST(record AS TEXT) AS text FROM calls WHERE time >= :since
-            ORDER BY id DESC LIMIT :most),
-        json_each(text, '$.attempts') a
-    WHERE a.value ->> '$.outcome' IN ('ok', 'cut', 'failed')
-    GROUP BY model, number ORDER BY model, number
-"""
-
 _TRENDS = f"""
     SELECT json_extract(a.value, '$.model') AS model, CAST((time - :since) / :step AS INTEGER) AS number,
         COUNT(*), SUM(json_extract(a.value, '$.outcome') IN ('ok', 'cut')),
         AVG(json_extract(a.value, '$.ttft_ms'))
     FROM
-        (SELECT time, CAST({_RECORD} AS TEXT) AS text FROM calls c WHERE time >= :since
+        (SELECT time, CAST({_STORED} AS TEXT) AS text FROM calls c WHERE time >= :since
             ORDER BY id DESC LIMIT :most),
         json_each(text, '$.attempts') a
     WHERE json_extract(a.value, '$.outcome') IN ('ok', 'cut', 'failed')
@@ -283,7 +309,7 @@ def summaries(records: Iterable[CallRecord], query: Query) -> list[Row]:
     """As `Reader.find`, of records in memory, the latest first. Without cursors: there is one page."""
     found: list[Row] = []
     for record in records:
-        values = dict(zip(COLUMNS, row(record, b""), strict=False))
+        values = dict(zip(COLUMNS, columns(record), strict=True))
         if len(found) < query.limit and _matches(values, query):
             found.append({"cursor": None, **values, "score": None})
     return found

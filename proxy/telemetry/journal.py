@@ -14,14 +14,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import UNSET, UnsetType
 
 from proxy.record import CallRecord, Grounds
-from proxy.telemetry.archive import Archive, ArchiveError, RefusedError, row
+from proxy.telemetry.archive import Archive, ArchiveError, Entry, RefusedError, columns
 from proxy.telemetry.encoding import Batch, encode
 from proxy.telemetry.policy import PROMPT_MARGIN, CallsPolicy
 from proxy.telemetry.redaction import REDACTED, redaction
@@ -48,18 +48,15 @@ Score = tuple[str, float, float]
 GroundsOf = Callable[[RoutePlan, str], Grounds]
 
 
-class Kept(NamedTuple):
-    """A record as it is kept, all but its prompt, which is as it was asked: the thread redacts it."""
-
-    row: tuple[Any, ...]
-    prompt: str | UnsetType
+Kept = tuple[Entry, str | UnsetType]
+"""What is kept of a call, and its prompt as it was asked, which the thread redacts and puts in."""
 
 
 class Journal:
     """A sink. It goes before those that must not see a prompt: it takes it off the records."""
 
     def __init__(self, policy: CallsPolicy, wall: Callable[[], float], grounds: GroundsOf) -> None:
-        """`grounds`: what is kept of a decision."""
+        """`grounds`: what is kept of a decision beside its standing."""
         self._wall = wall
         self._grounds = grounds
         self._changed = threading.Condition()
@@ -71,6 +68,9 @@ class Journal:
         self._unwritten = 0
         self._ending = False
         self._thread: threading.Thread | None = None
+        self._standing: Mapping[str, Any] = {}
+        self._standing_encoded = b""
+        """The latest plans', as it is the same for hundreds of them."""
         self.recent: deque[CallRecord] = deque(maxlen=policy.recent)
         """The latest, the last one at the end."""
         self.scored: dict[str, float] = {}
@@ -94,7 +94,7 @@ class Journal:
         if self._policy.file is None:
             return
         kept = [
-            Kept(row(record, self._stored(line, why)), prompt)
+            (self._entry(record, line, why), prompt)
             for record, line, (why, prompt) in zip(batch, batch.lines, apart, strict=True)
         ]
         with self._changed:
@@ -134,8 +134,15 @@ class Journal:
         if self._thread is not None:
             self._thread.join(PATIENCE)
 
-    def _stored(self, line: bytes, why: tuple[RoutePlan, str] | UnsetType) -> bytes:
-        return line if why is UNSET else _with(line, b"grounds", self._grounds(*why))
+    def _entry(self, record: CallRecord, line: bytes, why: tuple[RoutePlan, str] | UnsetType) -> Entry:
+        if why is UNSET:
+            return Entry(columns(record), line)
+        plan, epoch = why
+        if plan.standing is not self._standing:
+            self._standing = plan.standing
+            self._standing_encoded = encode(plan.standing) if plan.standing else b""
+        grounds = encode(self._grounds(plan, epoch))
+        return Entry(columns(record), b'%b,"grounds":%b}' % (line[:-1], grounds), self._standing_encoded)
 
     # --- the thread ---
 
@@ -184,7 +191,7 @@ class _Writer:
         try:
             archive = self._opened(Path(policy.file))
             if kept:
-                archive.add([self._row(each, policy) for each in kept])
+                archive.add([self._with_prompt(entry, prompt, policy) for entry, prompt in kept])
             for score in scores:
                 archive.score(*score)
             self._failures = 0
@@ -211,11 +218,11 @@ class _Writer:
             self._archive = Archive(path)
         return self._archive
 
-    def _row(self, kept: Kept, policy: CallsPolicy) -> tuple[Any, ...]:
-        if kept.prompt is UNSET:
-            return kept.row
-        *narrow, stored = kept.row
-        return *narrow, _with(stored, b"prompt", self._redacted(kept.prompt, policy))
+    def _with_prompt(self, entry: Entry, prompt: str | UnsetType, policy: CallsPolicy) -> Entry:
+        if prompt is UNSET:
+            return entry
+        redacted = encode(self._redacted(prompt, policy))
+        return entry._replace(record=b'{"prompt":%b,%b' % (redacted, entry.record[1:]))
 
     def _redacted(self, prompt: str, policy: CallsPolicy) -> str:
         if policy.redact != self._patterns:
@@ -243,8 +250,3 @@ class _Writer:
                 self._pruned = now
         except ArchiveError as error:
             self._fail(error)
-
-
-def _with(line: bytes, name: bytes, value: Any) -> bytes:
-    """A JSON object with one more member."""
-    return b'%b,"%b":%b}' % (line[:-1], name, encode(value))

@@ -2,7 +2,9 @@
 
     calls     a row for each call, narrow: what is asked for, summed up and shown; looking through 400,000 of
               them takes 30 ms, where it took 450 with the records among them
-    records   the whole records, as JSON; they go with their calls
+    records   the whole records, as JSON, but for their standings; they go with their calls
+    standings how the models stood, as JSON, once for all records of a transaction that say so; each has the
+              id of the last of those, and goes with it
     feedback  what callers said of their calls
 
 The schema's number is the database's user_version. A database of another application or of a newer version is
@@ -57,6 +59,10 @@ MIGRATIONS = (
     DROP TABLE wide;
     CREATE INDEX calls_time ON calls (time);
     CREATE INDEX calls_request ON calls (request_id)
+    """,
+    """
+    CREATE TABLE standings (id INTEGER PRIMARY KEY, standing BLOB NOT NULL);
+    ALTER TABLE records ADD COLUMN standing INTEGER
     """,
 )
 """What makes version n + 1 of version n: statements with `;` between them. Those that stood on main are never

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.__main__ import main
 from proxy.record import CallRecord
-from proxy.telemetry.archive import Archive, row
+from proxy.telemetry.archive import Archive, Entry, columns
 from proxy.telemetry.encoding import encode
 from proxy.types import Usage
 
@@ -43,7 +43,7 @@ def file(tmp_path: Path) -> str:
         call("req-3", 1_800_000_001.0, outcome="error", status=502, selected_model=None, usage=None,
              cost_usd=None, wasted_usd=0.5),
     ]  # fmt: skip
-    archive.add([row(record, encode(record)) for record in records])
+    archive.add([Entry(columns(record), encode(record)) for record in records])
     archive.close()
     return str(path)
 

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.__main__ import main
 from proxy.record import CallRecord
-from proxy.telemetry.archive import Archive, row
+from proxy.telemetry.archive import Archive, Entry, columns
 from proxy.telemetry.encoding import encode
 
 LABELS = [
@@ -130,7 +130,7 @@ def kept(path: Path, calls: list[tuple[str, str, float | None, float, float]]) -
     for id, model, score, hard, cost in calls:
         record = CallRecord(id, 1_800_000_000.0)
         record.selected_model, record.intent, record.difficulty, record.cost_usd = model, "math", hard, cost
-        archive.add([row(record, encode(record))])
+        archive.add([Entry(columns(record), encode(record))])
         if score is not None:
             archive.score(id, score, 1_800_000_001.0)
     archive.close()

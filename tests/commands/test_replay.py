@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from proxy.__main__ import main
 from proxy.record import CallRecord
 from proxy.routers import replayer
 from proxy.routing.grounds import grounds
 from proxy.settings import load
-from proxy.telemetry.archive import Archive, row
+from proxy.telemetry.archive import Archive, Entry, columns
 from proxy.types import RoutePlan, Usage
 from proxy.wire.chat import parse
 
@@ -55,7 +56,10 @@ def records() -> list[bytes]:
             usage=Usage(10, 10),
             cost_usd=0.0,
         )
-        whole = {**msgspec.to_builtins(record), "grounds": grounds(plan, settings.epoch)}
+        whole = {
+            **msgspec.to_builtins(record),
+            "grounds": replace(grounds(plan, settings.epoch), standing=plan.standing),
+        }
         found.append(msgspec.json.encode(whole))
     return found
 
@@ -111,7 +115,9 @@ def test_a_database_and_standard_input(
     tmp_path: Path, records: list[bytes], monkeypatch: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     archive = Archive(tmp_path / "calls.db")
-    archive.add([row(CallRecord(f"{n}", 1_800_000_000.0 + n), each) for n, each in enumerate(records)])
+    archive.add(
+        [Entry(columns(CallRecord(f"{n}", 1_800_000_000.0 + n)), each) for n, each in enumerate(records)]
+    )
     archive.close()
     (tmp_path / "calls.jsonl").write_bytes(b"\n".join(records))
     for name in ("calls.db", "calls.jsonl"):

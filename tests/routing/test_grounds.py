@@ -52,7 +52,7 @@ def stored(made: RoutePlan, epoch: str = "then", **members: Any) -> bytes:
         "scores": made.ranking,
         "intents": dict(seen.intents) if seen else {},
         "difficulty": seen.difficulty if seen else None,
-        "grounds": grounds(made, epoch),
+        "grounds": msgspec.structs.replace(grounds(made, epoch), standing=made.standing),
         "usage": Usage(1_000_000, 1_000_000),
         "cost_usd": 1.0,
         "something_else": [1],

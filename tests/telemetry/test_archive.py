@@ -14,15 +14,24 @@ import pytest
 
 from proxy.record import CallRecord, Query
 from proxy.telemetry import archive as room
-from proxy.telemetry.archive import COLUMNS, STEP, Archive, Reader
+from proxy.telemetry.archive import (
+    COLUMNS,
+    MANY,
+    STEP,
+    Archive,
+    ArchiveError,
+    Entry,
+    Reader,
+    columns,
+)
 from proxy.telemetry.encoding import encode
 from tests.telemetry.conftest import Make
 
 NOON = 1_800_000_000.0
 
 
-def rows(*records: CallRecord) -> list[tuple[Any, ...]]:
-    return [room.row(record, encode(record)) for record in records]
+def rows(*records: CallRecord) -> list[Entry]:
+    return [Entry(columns(record), encode(record)) for record in records]
 
 
 @pytest.fixture
@@ -180,6 +189,75 @@ def test_above_its_size_the_oldest_go_and_the_file_shrinks(archive: Archive, mak
     with Reader(path) as reader:
         left = [row["request_id"] for row in reader.find(Query(limit=10 * STEP))]
     assert left[0] == f"3-{STEP - 1}" and f"0-{0}" not in left and len(left) >= STEP
+
+
+def standings(path: Path) -> list[tuple[int, bytes]]:
+    with closing(sqlite3.connect(path)) as other:
+        return other.execute("SELECT id, standing FROM standings ORDER BY id").fetchall()
+
+
+def entry(make: Make, name: str, standing: bytes, time: float = NOON) -> Entry:
+    record = make(request_id=name, time=time)
+    grounds = b'%b,"grounds":{"epoch":"e"}}' % encode(record)[:-1]
+    return Entry(columns(record), grounds if standing else encode(record), standing)
+
+
+def test_what_many_have_in_common_is_kept_once_and_read_with_each(
+    archive: Archive, make: Make, path: Path
+) -> None:
+    one, two = b'{"groq/llama":[0.5,1.0,0.9]}', b'{"groq/llama":[0.5,0.2,0.9]}'
+    said = [one] * 60 + [two, one, b"", two]
+    archive.add([entry(make, f"{n}", standing) for n, standing in enumerate(said)])
+    assert standings(path) == [(62, one), (64, two)]
+    with Reader(path) as reader:
+        whole = [json.loads(record) for record in reader.records(Query(limit=100))][::-1]
+        alone = reader.record("60")
+        assert (
+            sum(point["attempts"] for trend in reader.trends(NOON, 60.0, 100) for point in trend.points)
+            == 128
+        )
+    assert [each.get("grounds") for each in whole] == [
+        {"epoch": "e", "standing": json.loads(standing)} if standing else None for standing in said
+    ]
+    assert alone is not None and json.loads(alone[0]) == whole[60]
+
+
+def test_what_they_had_in_common_goes_with_the_last_of_them(archive: Archive, make: Make, path: Path) -> None:
+    archive.add([entry(make, f"{n}", b"[%d]" % (n // 2), NOON + n) for n in range(4)])
+    for oldest, left in ((1, [2, 4]), (2, [4]), (4, [])):
+        archive.prune(NOON + oldest, 1 << 40)
+        assert [id for id, _ in standings(path)] == left
+
+
+def test_no_id_comes_twice_while_a_standing_has_it(archive: Archive, make: Make, path: Path) -> None:
+    """Calls of a clock that was ahead are forgotten before those of lower ids."""
+    archive.add([entry(make, "kept", b"[1]", NOON + 100), entry(make, "gone", b"[1]", NOON)])
+    archive.prune(NOON + 50, 1 << 40)
+    archive.add([entry(make, "later", b"[2]", NOON + 100)])
+    with Reader(path) as reader:
+        found = {row["request_id"]: row["grounds"] for row in map(json.loads, reader.records(Query()))}
+    assert found == {"kept": {"epoch": "e", "standing": [1]}, "later": {"epoch": "e", "standing": [2]}}
+
+
+@pytest.mark.parametrize("count", [0, 1, MANY - 1, MANY, 2 * MANY + 1])
+def test_any_number_is_kept_in_order(archive: Archive, make: Make, path: Path, count: int) -> None:
+    archive.add(rows(*(make(request_id=f"{n}") for n in range(count))))
+    with Reader(path) as reader:
+        assert [row["request_id"] for row in reader.find(Query(limit=500))] == [f"{n}" for n in range(count)][
+            ::-1
+        ]
+
+
+def test_a_row_that_is_refused_takes_all_of_its_batch_with_it(
+    archive: Archive, make: Make, path: Path
+) -> None:
+    bad = make()
+    bad.outcome = None  # type: ignore[assignment]
+    with pytest.raises(ArchiveError, match="NOT NULL"):
+        archive.add(rows(*(make() for _ in range(MANY - 1)), bad))
+    archive.add(rows(make(request_id="next")))
+    with Reader(path) as reader:
+        assert [row["cursor"] for row in reader.find(Query())] == [1]
 
 
 def test_nobody_else_reads_it(archive: Archive, path: Path) -> None:

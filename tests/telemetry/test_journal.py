@@ -22,6 +22,7 @@ from proxy.telemetry.encoding import Batch
 from proxy.telemetry.history import History
 from proxy.telemetry.journal import BACKLOG, Journal
 from proxy.telemetry.policy import PROMPT_MARGIN, CallsPolicy
+from proxy.types import Features, RoutePlan
 from tests.telemetry.conftest import Make
 
 NOON = 1_800_000_000.0
@@ -111,6 +112,30 @@ def test_a_prompt_is_taken_off_the_record_and_kept_without_its_secrets(
         kept = {row["request_id"]: row for row in map(json.loads, reader.records(Query()))}
     assert kept["a"]["prompt"] == "Write to [redacted] ?" and "prompt" not in kept["b"]
     assert kept["a"].keys() - {"prompt"} == kept["b"].keys()
+
+
+def test_a_decision_is_taken_off_the_record_and_its_grounds_are_kept(
+    opened: Open, make: Make, path: Path
+) -> None:
+    first, then = ({"groq/llama": (0.5, 1.0, quality)} for quality in (0.9, 0.8))
+    plans = [
+        RoutePlan(("groq/llama",), "score", Features("Hi"), standing=each) for each in (first, first, then)
+    ]
+    records = [make(request_id=f"{n}", why=(plan, "e")) for n, plan in enumerate(plans)]
+    records[1].prompt = "Hi"
+    named = RoutePlan(("groq/llama",), "explicit", Features(""))
+    journal = opened()
+    journal.write(Batch([*records, make(request_id="named", why=(named, "f")), make(request_id="none")]))
+    journal.flush()
+    assert {record.why for record in journal.recent} == {UNSET}
+    with Reader(path) as reader:
+        kept = {row["request_id"]: row for row in map(json.loads, reader.records(Query()))}
+    stood = [[0.5, 1.0, 0.9], [0.5, 1.0, 0.9], [0.5, 1.0, 0.8]]
+    assert [kept[f"{n}"]["grounds"] for n in range(3)] == [
+        {"epoch": "e", "standing": {"groq/llama": each}} for each in stood
+    ]
+    assert (kept["named"]["grounds"], kept["1"]["prompt"]) == ({"epoch": "f"}, "Hi")
+    assert "grounds" not in kept["none"]
 
 
 def test_what_is_old_is_forgotten_in_passing(opened: Open, make: Make, path: Path) -> None:

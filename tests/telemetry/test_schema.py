@@ -13,7 +13,7 @@ import pytest
 
 from proxy.record import CallRecord, Query
 from proxy.telemetry import schema as room
-from proxy.telemetry.archive import Archive, Reader, row
+from proxy.telemetry.archive import Archive, Entry, Reader, columns
 from proxy.telemetry.encoding import encode
 from proxy.telemetry.schema import APPLICATION, MIGRATIONS, ArchiveError, RefusedError
 from tests.telemetry.conftest import Make
@@ -21,8 +21,8 @@ from tests.telemetry.conftest import Make
 NOON = 1_800_000_000.0
 
 
-def rows(*records: CallRecord) -> list[tuple[Any, ...]]:
-    return [row(record, encode(record)) for record in records]
+def rows(*records: CallRecord) -> list[Entry]:
+    return [Entry(columns(record), encode(record)) for record in records]
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_calls_of_the_first_version_are_kept(path: Path, make: Make) -> None:
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE sql <> ''")}
-    assert names == {"calls", "records", "feedback", "calls_time", "calls_request"}
+    assert names == {"calls", "records", "standings", "feedback", "calls_time", "calls_request"}
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: Any) -> None:
