@@ -52,6 +52,7 @@ def build(settings: Settings, live: Live) -> Router:
         live.moved,
         random,
         live.obstacle,
+        {name: spec.completion_tokens for name, spec in lexicon.intents.items()},
     )
 
 

@@ -35,7 +35,7 @@ CHEAP = "cheap"
 NAMED = frozenset({"x-session-id", "x-openwebui-chat-id"})
 """Callers' headers that name one conversation."""
 _EVEN = Weights()
-_MERIT = Weights(capability=0.5, quality=0.5, latency=0.0, success=0.0, cost=0.0)
+_MERIT = Weights(quality=1.0, success=0.0, latency=0.0, cost=0.0)
 
 
 class Sight:
@@ -45,6 +45,7 @@ class Sight:
         self,
         standing: scoring.Standing,
         profiles: Mapping[str, Weights],
+        lengths: scoring.Lengths,
         unmoved: scoring.Standing | None = None,
     ) -> None:
         """`unmoved`: the standing without what lasting evidence has moved, where it has moved any."""
@@ -53,15 +54,16 @@ class Sight:
             model: Stand(*[round(term, DIGITS) for term in terms]) for model, terms in standing.items()
         }
         """The same for the record, once for hundreds of plans: as exact as what it rests on."""
-        self.unmoved = Sight(unmoved, profiles) if unmoved is not None else None
+        self.unmoved = Sight(unmoved, profiles, lengths) if unmoved is not None else None
         self._profiles = profiles
+        self._lengths = lengths
         self._scorers: dict[tuple[Pool, str, int | None], scoring.Scorer] = {}
 
     def scorer(self, pool: Pool, profile: str, tradeoff: int | None) -> scoring.Scorer:
         """Who ranks this pool for a profile and a caller's dial; made when it is first needed."""
         scorer = self._scorers.get((pool, profile, tradeoff))
         if scorer is None:
-            scorer = scoring.Scorer(pool.candidates, self.weights(profile, tradeoff), self.standing)
+            scorer = self._made(pool, self.weights(profile, tradeoff))
             self._scorers[pool, profile, tradeoff] = scorer
         return scorer
 
@@ -69,13 +71,16 @@ class Sight:
         """Who ranks this pool by the answers alone."""
         scorer = self._scorers.get((pool, "", None))
         if scorer is None:
-            scorer = self._scorers[pool, "", None] = scoring.Scorer(pool.candidates, _MERIT, self.standing)
+            scorer = self._scorers[pool, "", None] = self._made(pool, _MERIT)
         return scorer
 
     def weights(self, profile: str, tradeoff: int | None) -> Weights:
         """A profile's, leaning as the dial says; those of a profile that is no more are even."""
         weights = self._profiles.get(profile, _EVEN)
         return weights if tradeoff is None else leaning(weights, tradeoff)
+
+    def _made(self, pool: Pool, weights: Weights) -> scoring.Scorer:
+        return scoring.Scorer(pool.candidates, weights, self.standing, self._lengths)
 
 
 class Ground(Struct, frozen=True):
@@ -89,6 +94,7 @@ class Ground(Struct, frozen=True):
     pools: Pools
     intents: tuple[tuple[str, str], ...]
     """(name, description): what the judge may choose from."""
+    lengths: scoring.Lengths
     classify: Callable[[Features], Classification]
     shut: Callable[[frozenset[str]], frozenset[str]]
     """Of some models, those whose circuit would not admit a call now."""
@@ -184,7 +190,7 @@ class Climb:
         climb = cls(ground, lambda: past.features, b"", past.headers, past.profile, "", False, past.steering)
         climb.known, climb.ranking = past.classification, past.ranking
         climb._asked, climb._incumbent = 0, past.incumbent
-        climb.sight = Sight(past.standing, ground.policy.profiles)
+        climb.sight = Sight(past.standing, ground.policy.profiles, ground.lengths)
         climb._shut, climb.spoken = past.shut & ground.ids, past.language
         climb.own_effort = past.own_effort
         return climb
@@ -277,8 +283,13 @@ class Climb:
         """How the models stand for this climb."""
         return self.sight or self.ground.sight()
 
+    @property
+    def expected(self) -> float:
+        """Tokens that the answer is expected to have."""
+        return scoring.expected(self.features, self.classification, self.ground.lengths)
+
     def merits(self) -> scoring.Ranking:
-        """The pool by how good an answer may be, 0..1, whatever it costs and however long it takes."""
+        """The pool by the chance of a good answer, whatever it costs and however long it takes."""
         return self.view.merits(self.pool).rank(self.features, self.classification)
 
     def best(self) -> str | None:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from proxy.effort import Effort
 from proxy.routing.policy import Step, StickyPolicy, Weights
-from proxy.routing.scoring import COST_HALF, PATIENCE, Candidate, Stand, written
+from proxy.routing.scoring import PATIENCE, Candidate, Stand, felt, promptness
 from proxy.types import Classification, Features, Incumbent, Need, RoutePlan
 
 CACHEABLE = 1_024
@@ -97,20 +97,19 @@ def _stands_in(plan: RoutePlan, seen: Classification) -> bool:
 
 
 def switching(
-    incumbent: Candidate, newcomer: Stand, cached: int, features: Features, weights: Weights
+    incumbent: Candidate, newcomer: Stand, cached: int, prompt: int, answer: float, weights: Weights
 ) -> float:
-    """What of a newcomer's lead is lost with the incumbent's cache: it reads `cached` tokens anew, at the
-    full price, and begins the later for it. 0 where the incumbent's provider keeps nothing."""
+    """What of a newcomer's lead is lost with the incumbent's cache: `cached` of the `prompt` tokens are read
+    anew, at the full price, and the `answer` begins the later for it. 0 where the incumbent's provider keeps
+    nothing."""
     price = incumbent.model.price
     if not cached or price is None or price.cached_input is None:
         return 0.0
-    share = written(features)
-    kept = (1.0 - share) * min(1.0, cached / (features.prompt_tokens or 1))
-    full = price.input + share * (price.output - price.input)
-    spared = full - kept * (price.input - price.cached_input)
-    cost = full / (full + COST_HALF) - spared / (spared + COST_HALF)
-    later = newcomer.latency * PATIENCE / (PATIENCE + newcomer.latency * cached / PREFILL)
-    return weights.cost * cost + weights.latency * (newcomer.latency - later)
+    full = (prompt * price.input + answer * price.output) / 1e6
+    spared = min(cached, prompt) * (price.input - price.cached_input) / 1e6
+    soon = promptness(newcomer.latency, answer)
+    later = soon * PATIENCE / (PATIENCE + soon * cached / PREFILL)
+    return weights.cost * (felt(full) - felt(full - spared)) + weights.latency * (soon - later)
 
 
 _SMALL = 0x3FFF_FFFF

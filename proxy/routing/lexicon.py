@@ -1,7 +1,7 @@
 """What config/intents.yml says, as values: the file is a direct image of `Lexicon`.
 
 words:      {name: [[plain words], ...]}   a pattern may be <name>, any of them
-intents:    {name: {description, default, prior, difficulty, needs, chores, patterns, facts, examples}}
+intents:    {name: {description, default, prior, difficulty, completion_tokens, needs, chores, patterns, ...}}
 follow_up:  [patterns]                     asks that lean on the conversation
 struggle:   {patterns, facts}              asks that complain of the answer before them
 difficulty: {patterns, facts}              what makes an ask harder or easier
@@ -50,6 +50,8 @@ class IntentSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """Log-odds before any evidence."""
     difficulty: float = 0.4
     """0..1: how hard such asks are on the whole."""
+    completion_tokens: int = 300
+    """Tokens that an answer usually has: what a call is expected to cost, and how long to take."""
     needs: tuple[Need, ...] = ()
     """What a model must support to serve this intent at all."""
     chores: tuple[str, ...] = ()

@@ -24,18 +24,17 @@ class Step(StrEnum):
 class Weights(Struct, frozen=True):
     """A profile: how much each term counts, 0..10 each. `cost` is subtracted."""
 
-    capability: float = 1.0
-    quality: float = 1.5
-    latency: float = 0.3
+    quality: float = 2.0
     success: float = 0.5
-    cost: float = 0.4
+    latency: float = 0.25
+    cost: float = 1.0
 
 
 PROFILES = {
     "balanced": Weights(),
-    "cheap": Weights(capability=0.6, quality=0.3, latency=0.1, success=0.5, cost=3.0),
-    "fast": Weights(capability=0.5, quality=0.3, latency=3.0, success=1.0, cost=0.1),
-    "best": Weights(capability=1.0, quality=4.0, latency=0.05, success=0.5, cost=0.0),
+    "cheap": Weights(quality=0.9, success=0.5, latency=0.1, cost=3.0),
+    "fast": Weights(quality=1.5, success=1.0, latency=3.0, cost=0.1),
+    "best": Weights(quality=5.0, success=0.5, latency=0.05, cost=0.0),
 }
 """What there is when `routing.yml` names none."""
 

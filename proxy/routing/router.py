@@ -86,6 +86,7 @@ class Router:
         moved: Callable[[], scoring.Standing] = dict,
         chance: Callable[[], float] = lambda: 1.0,
         obstacle: Callable[[str], str] = lambda _: "",
+        lengths: scoring.Lengths | None = None,
     ) -> None:
         """`intents` are (name, description); `intent_needs` what a model must support to count as able.
 
@@ -94,6 +95,7 @@ class Router:
         `obstacle` says for a reader why a model may not be asked.
         """
         ready = {model.id: model for model in models}
+        lengths = lengths or {}
         candidates = scoring.candidates(ready.values(), intent_needs)
         self.ground = Ground(
             policy=policy,
@@ -101,10 +103,11 @@ class Router:
             ids=frozenset(ready),
             pools=Pools(candidates),
             intents=tuple(intents),
+            lengths=lengths,
             classify=classify,
             shut=shut,
             obstacle=obstacle,
-            sight=Glance(partial(_look, candidates, policy, view, moved), GLANCE, memory.clock),
+            sight=Glance(partial(_look, candidates, policy, lengths, view, moved), GLANCE, memory.clock),
             memory=memory,
             rules=rules.prepare(policy.rules),
             headers=rules.headers(policy.rules),
@@ -316,12 +319,13 @@ def _asked_for(models: tuple[str, ...], request: ChatRequest, traced: bool) -> R
 def _look(
     candidates: Sequence[scoring.Candidate],
     policy: RoutingPolicy,
+    lengths: scoring.Lengths,
     view: scoring.View,
     moved: Callable[[], scoring.Standing],
 ) -> Sight:
     shifts = moved()
-    standing = scoring.standing(candidates, view, shifts)
-    return Sight(standing, policy.profiles, scoring.standing(candidates, view) if shifts else None)
+    unmoved = scoring.standing(candidates, view) if shifts else None
+    return Sight(scoring.standing(candidates, view, shifts), policy.profiles, lengths, unmoved)
 
 
 def _refused(climb: Climb) -> ApiError:

@@ -1,14 +1,18 @@
-"""Ranks the candidates: who serves this request best, term by term.
+"""Ranks the candidates: whose answer to this request is worth most, term by term.
 
-    total = capability + quality + latency + success - cost      each weighted by the profile
+    total = quality + success + latency - cost      each weighted by the profile
 
 Every term is in 0..1 and has a name in `TERMS`:
 
-    capability   how well the model does these intents: the registry's fitness, averaged by confidence
-    quality      the share of such asks that it gets right: falls with difficulty, the more the weaker it is
-    latency      how soon a typical answer is done: the registry's prior, replaced by what was observed
-    success      how often it answered lately
-    cost         blended price of these tokens; 3 USD per million tokens is 0.5
+    quality   the chance that the answer is good, averaged over the intents by their confidence
+    success   how often it answered lately
+    latency   how soon an answer of the expected length is done: the registry's prior, until it was seen
+    cost      what this call is expected to cost: 3 cents are 0.5
+
+The chance of a good answer is Rasch's (1960): log-odds = ability - hardness. Hardness are the difficulty's
+log-odds; ability lies half way between those of the model's quality and of its fitness for the intent. So
+`quality: 0.8` says: of asks of difficulty 0.5 it gets 80 % right, of 0.1 97 %, of 0.9 31 %. A model of 0.5
+fails with just the chance that `difficulty` names: it is the small model by which that is defined.
 
 Who can serve the request at all is `proxy.routing.pool`.
 """
@@ -16,27 +20,36 @@ Who can serve the request at all is `proxy.routing.pool`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf, log1p, sqrt
 from operator import itemgetter
 from statistics import median
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
+from proxy.routing.difficulty import EASIEST, HARDEST
 from proxy.routing.policy import Weights
 from proxy.types import Classification, Features, Model, Need, Scored
 
 EVIDENCE_HALF = 10.0
 """Observations at which what was seen weighs as much as the registry's prior."""
 PATIENCE = 3.0
-"""Seconds to a typical answer at which the observed latency term is 0.5."""
-COST_HALF = 3.0
-"""USD per million tokens, prompt and completion blended, at which the cost term is 0.5."""
+"""Seconds to an answer at which the latency term is 0.5."""
 TYPICAL_COMPLETION = 300
-"""Tokens that an answer is taken to have, unless the caller's limit is lower."""
+"""Tokens of a typical answer: the latency prior is for one, and intents that say nothing expect one."""
+FIRST = 0.25
+"""Part of a typical answer's time that goes before its first token."""
+TRIFLE = 0.0001
+"""USD of a call below which the cost term grows with the dollars, and above with their logarithm: twice the
+price is felt alike from then on, however long the prompt, and a trifle isn't felt."""
+FORTUNE = 10.0
+"""USD of a call from which the cost term is 1."""
+UNPRICED = 3.0
+"""USD per million tokens that all models are taken to cost where no price is known."""
 LEADING = 4
 """Intents that count: those behind them are seldom more than doubt."""
-UNSAID = 0.5
-"""Fitness for every intent of a model whose registry entry names none at all."""
+SUREST = 0.99
+"""What the registry says of a model is taken for no surer than this: neither sure to do nor to fail."""
 
 
 class Observed(Protocol):
@@ -64,20 +77,25 @@ View = Callable[[str], Observed | None]
 
 
 class Stand(NamedTuple):
-    """A model's terms that depend on no request, 0..1 each; or what each of them is moved by."""
+    """What is known of a model whatever the request, 0..1 each; or what each of these is moved by."""
 
     latency: float
+    """The term for a typical answer."""
     success: float
     quality: float
+    """The prior, moved by lasting evidence."""
 
 
 Standing = Mapping[str, Stand]
 """Registry id -> how it stands."""
 
+Lengths = Mapping[str, int]
+"""Intent -> tokens that an answer usually has; TYPICAL_COMPLETION where it isn't named."""
+
 Ranking = dict[str, float]
 """Registry id -> total, best first."""
 
-TERMS = ("capability", "quality", "latency", "success", "cost")
+TERMS = ("quality", "success", "latency", "cost")
 """What `explain` names. `Weights` has a field for each."""
 
 
@@ -87,9 +105,9 @@ class Candidate(Struct, frozen=True):
     model: Model
     id: str
     fitness: dict[str, float]
-    """Intent -> 0..1; without those whose needs the model doesn't support."""
-    unsaid: float
-    """Fitness for intents that aren't in `fitness`."""
+    """Intent -> 0..1; 0 for those whose needs the model doesn't support."""
+    unsaid: float | None
+    """Fitness for intents that aren't in `fitness`; None: its quality is all that is known."""
     quality: float
     latency: float
     price_in: float
@@ -105,14 +123,14 @@ def candidates(
     """
     models = tuple(models)
     known = [m.price for m in models if m.price is not None]
-    middle_in = median([p.input for p in known]) if known else COST_HALF
-    middle_out = median([p.output for p in known]) if known else COST_HALF
+    middle_in = median([p.input for p in known]) if known else UNPRICED
+    middle_out = median([p.output for p in known]) if known else UNPRICED
     return tuple(
         Candidate(
             model=m,
             id=m.id,
             fitness=_fitness(m, intent_needs or {}),
-            unsaid=0.0 if m.capabilities else UNSAID,
+            unsaid=0.0 if m.capabilities else None,
             quality=m.weights.quality,
             latency=m.weights.latency,
             price_in=m.price.input if m.price else middle_in,
@@ -132,49 +150,70 @@ def standing(pool: Iterable[Candidate], view: View, moved: Standing | None = Non
 
 
 def swiftness(ttft: float, speed: float | None) -> float:
-    """The latency term of an answer that began after `ttft` seconds, at `speed` tokens a second."""
+    """The latency term of a typical answer that began after `ttft` seconds, at `speed` tokens a second."""
     writing = TYPICAL_COMPLETION / speed if speed else 0.0
     return PATIENCE / (PATIENCE + ttft + writing)
 
 
-def written(features: Features) -> float:
-    """The answer's share, 0..1, of all tokens that it is taken to need."""
-    completion = min(features.completion_tokens or TYPICAL_COMPLETION, TYPICAL_COMPLETION)
-    return completion / (features.prompt_tokens + completion)
+def promptness(latency: float, tokens: float) -> float:
+    """The latency term of an answer of so many tokens, from that of a typical one."""
+    return 1.0 / (1.0 + _slowness(latency) * _extent(tokens))
+
+
+def felt(usd: float) -> float:
+    """The cost term of a call."""
+    return min(log1p(usd / TRIFLE), _MOST) / _MOST
+
+
+def expected(features: Features, classification: Classification, lengths: Lengths) -> float:
+    """Tokens that the answer is expected to have: what the intents usually take, by their confidence, within
+    the caller's limit."""
+    tokens = sure = 0.0
+    for intent, confidence in classification.intents[:LEADING]:
+        tokens += confidence * lengths.get(intent, TYPICAL_COMPLETION)
+        sure += confidence
+    usual, limit = tokens / (sure or 1.0), features.completion_tokens
+    return limit if 0 < limit < usual else usual
 
 
 class Scorer:
     """Ranks one pool by one profile's weights, as long as `standing` holds: what no request changes of a
-    total is worked out here, once, and an intent's part in it when the intent is first met."""
+    total is worked out here, once, and what an intent changes when it is first met."""
 
-    def __init__(self, pool: Sequence[Candidate], weights: Weights, standing: Standing) -> None:
-        self._pool = pool
-        self._capability = weights.capability
+    def __init__(
+        self, pool: Sequence[Candidate], weights: Weights, standing: Standing, lengths: Lengths
+    ) -> None:
+        self._quality, self._latency, self._cost = weights.quality, weights.latency, weights.cost / _MOST
+        self._lengths = lengths
         self._ids = [candidate.id for candidate in pool]
+        self._able = [(standing[candidate.id].quality, candidate) for candidate in pool]
         self._fixed = [_fixed(candidate, weights, standing[candidate.id]) for candidate in pool]
-        self._fitness: dict[str, list[float]] = {}
+        self._against: dict[str, list[float]] = {}
 
     def rank(self, features: Features, classification: Classification) -> Ranking:
         """The candidates by total, best first. Equal totals keep the registry's order."""
-        share = written(features)
-        difficulty = classification.difficulty
+        prompt, tokens = features.prompt_tokens, expected(features, classification, self._lengths)
+        latency, extent, cost = self._latency, _extent(tokens), self._cost
         totals = [
-            certain - difficulty * lacking + cheap / (dear + share * rise)
-            for certain, lacking, cheap, dear, rise in self._fixed
+            success
+            + latency / (1.0 + extent * slowness)
+            - cost * (dear if (dear := log1p(prompt * read + tokens * wrote)) < _MOST else _MOST)
+            for success, slowness, read, wrote in self._fixed
         ]
-        leading = classification.intents[:LEADING]
-        sure = sum([confidence for _, confidence in leading]) or 1.0
+        leading, hardness = classification.intents[:LEADING], _hardness(classification.difficulty)
+        weight = self._quality / (sum([confidence for _, confidence in leading]) or 1.0)
         for intent, confidence in leading:
-            part = confidence / sure
-            fitness = self._fitness.get(intent) or self._fit(intent)
-            totals = [total + part * fit for total, fit in zip(totals, fitness, strict=True)]
+            worth, against = weight * confidence, self._against.get(intent) or self._met(intent)
+            totals = [
+                total + worth / (1.0 + hardness * odds) for total, odds in zip(totals, against, strict=True)
+            ]
         return dict(sorted(zip(self._ids, totals, strict=True), key=_TOTAL, reverse=True))
 
-    def _fit(self, intent: str) -> list[float]:
-        """Every candidate's fitness for an intent, weighted."""
-        column = [self._capability * c.fitness.get(intent, c.unsaid) for c in self._pool]
-        self._fitness[intent] = column
-        return column
+    def _met(self, intent: str) -> list[float]:
+        """Every candidate's odds against a good answer to an ask of this intent, of difficulty 0.5."""
+        odds = [_odds_against(quality, c.fitness.get(intent, c.unsaid)) for quality, c in self._able]
+        self._against[intent] = odds
+        return odds
 
 
 def rank(
@@ -183,9 +222,10 @@ def rank(
     classification: Classification,
     weights: Weights,
     standing: Standing,
+    lengths: Lengths,
 ) -> Ranking:
     """As `Scorer.rank`, for once."""
-    return Scorer(pool, weights, standing).rank(features, classification)
+    return Scorer(pool, weights, standing, lengths).rank(features, classification)
 
 
 def explain(
@@ -194,11 +234,13 @@ def explain(
     classification: Classification,
     weights: Weights,
     standing: Standing,
+    lengths: Lengths,
 ) -> tuple[Scored, ...]:
     """As `rank`, with every term by name: for a reader."""
-    ranking = rank(pool, features, classification, weights, standing)
+    asked = (pool, features, classification)
+    ranking = rank(*asked, weights, standing, lengths)
     # A term is the total that is left when its weight is 1 and the others are 0.
-    terms = {term: rank(pool, features, classification, alone, standing) for term, alone in _ALONE.items()}
+    terms = {term: rank(*asked, alone, standing, lengths) for term, alone in _ALONE.items()}
     return tuple(
         Scored(model, total, {term: abs(values[model]) for term, values in terms.items()})
         for model, total in ranking.items()
@@ -211,20 +253,41 @@ def _fitness(model: Model, intent_needs: Mapping[str, Iterable[Need]]) -> dict[s
     return {**model.capabilities, **lacking}
 
 
-def _fixed(candidate: Candidate, weights: Weights, stand: Stand) -> tuple[float, float, float, float, float]:
-    """What no request changes of a total, for one of `difficulty` of which `written` is the answer's share:
-
-    quality   weight * (1 - difficulty * lacking)
-    cost      weight * price / (price + COST_HALF)  =  weight - cheap / (dear + written * rise)
-    """
-    w = weights
+def _fixed(candidate: Candidate, weights: Weights, stand: Stand) -> tuple[float, float, float, float]:
+    """What no request changes: success, weighted; slowness; what a token read and one written cost, in
+    TRIFLEs."""
     return (
-        w.quality + w.latency * stand.latency + w.success * stand.success - w.cost,
-        w.quality * (1.0 - stand.quality),
-        w.cost * COST_HALF,
-        candidate.price_in + COST_HALF,
-        candidate.price_out - candidate.price_in,
+        weights.success * stand.success,
+        _slowness(stand.latency),
+        candidate.price_in / (1e6 * TRIFLE),
+        candidate.price_out / (1e6 * TRIFLE),
     )
+
+
+def _odds_against(quality: float, fitness: float | None) -> float:
+    """Of a good answer to an ask of difficulty 0.5: half way between those of the two, in log-odds."""
+    return sqrt(_against(quality) * _against(quality if fitness is None else fitness))
+
+
+def _against(share: float) -> float:
+    sure = min(max(share, 1.0 - SUREST), SUREST)
+    return (1.0 - sure) / sure
+
+
+def _hardness(difficulty: float) -> float:
+    """What the odds against a good answer are multiplied by."""
+    sure = EASIEST if difficulty < EASIEST else HARDEST if difficulty > HARDEST else difficulty
+    return sure / (1.0 - sure)
+
+
+def _slowness(latency: float) -> float:
+    """Seconds to a typical answer, in units of PATIENCE."""
+    return (1.0 - latency) / latency if latency > 0.0 else inf
+
+
+def _extent(tokens: float) -> float:
+    """How long an answer of so many tokens takes, beside a typical one."""
+    return FIRST + (1.0 - FIRST) * tokens / TYPICAL_COMPLETION
 
 
 def _seen(candidate: Candidate, observed: Observed | None) -> Stand:
@@ -243,6 +306,8 @@ def _moved(stand: Stand, by: Stand | None) -> Stand:
         return stand
     return Stand(*(min(max(term + shift, 0.0), 1.0) for term, shift in zip(stand, by, strict=True)))
 
+
+_MOST = log1p(FORTUNE / TRIFLE)
 
 _TOTAL = itemgetter(1)
 

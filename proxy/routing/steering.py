@@ -73,10 +73,9 @@ def leaning(weights: Weights, tradeoff: int) -> Weights:
     plain = Weights()
     middle = min(tradeoff, 2 * EVEN - tradeoff) / EVEN
     return Weights(
-        capability=max(weights.capability, plain.capability) * (2 * EVEN - tradeoff) / EVEN,
         quality=max(weights.quality, plain.quality) * (2 * EVEN - tradeoff) / EVEN,
-        latency=weights.latency * middle,
         success=weights.success * middle,
+        latency=weights.latency * middle,
         cost=max(weights.cost, plain.cost) * tradeoff / EVEN,
     )
 

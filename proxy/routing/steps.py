@@ -179,7 +179,8 @@ def leads(climb: Climb, newcomer: str, keeper: str) -> tuple[float, float]:
     if incumbent.cached and keeper == incumbent.model:
         kept = next(candidate for candidate in climb.pool.candidates if candidate.id == keeper)
         stand = climb.view.standing[newcomer]
-        asked += switching(kept, stand, incumbent.cached, climb.features, climb.weights)
+        prompt = climb.features.prompt_tokens
+        asked += switching(kept, stand, incumbent.cached, prompt, climb.expected, climb.weights)
     return totals[newcomer] - totals[keeper], asked
 
 

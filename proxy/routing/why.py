@@ -30,7 +30,12 @@ def climb_with_reasons(climb: Climb) -> tuple[Rung, ...]:
 def scores(climb: Climb) -> tuple[Scored, ...]:
     """Every candidate with its terms by name, best first."""
     return scoring.explain(
-        climb.pool.candidates, climb.features, climb.classification, climb.weights, climb.view.standing
+        climb.pool.candidates,
+        climb.features,
+        climb.classification,
+        climb.weights,
+        climb.view.standing,
+        climb.ground.lengths,
     )
 
 

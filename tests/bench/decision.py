@@ -46,6 +46,7 @@ def _router(config: Path) -> Router:
         lambda _: frozenset(),
         lambda _: None,
         {name: spec.needs for name, spec in lexicon.intents.items()},
+        lengths={name: spec.completion_tokens for name, spec in lexicon.intents.items()},
     ).apart()
 
 

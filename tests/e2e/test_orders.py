@@ -41,7 +41,7 @@ class World:
         fitness = {"one": 0.9, "two": 0.1}
         models = [model(name, capabilities={"casual_chat": fitness[name]}) for name in names]
         settings = {"admin_key": ADMIN, "admin_keys": KEYS, "reload": {"watch": False}, **proxy}
-        alone = {"capability": 1, "quality": 0, "latency": 0, "success": 0, "cost": 0}
+        alone = {"quality": 1, "success": 0, "latency": 0, "cost": 0}
         routing = {"cache": {"size": 0}, "sticky": {"size": 0}, "profiles": {"balanced": alone}}
         return write_config(self.directory, self.stub.url, models, proxy=settings, routing=routing)
 

@@ -270,6 +270,6 @@ def test_the_trace_of_a_reply(kuro: Kuro, stub: StubUpstream) -> None:
     trace = answer.model_extra["kuro"]
     assert trace["intent"] == "casual_chat"
     assert trace["selected_model"] == "primary"
-    assert set(trace["scores"]["primary"]) >= {"capability", "quality", "latency", "cost", "total"}
+    assert set(trace["scores"]["primary"]) == {"quality", "success", "latency", "cost", "total"}
     assert [rung["step"] for rung in trace["rungs"]]
     assert trace["attempts"][0]["outcome"] == "ok"

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from proxy.routing.conversation import CACHEABLE, Held, continues, fingerprint, follow, meet, switching
 from proxy.routing.policy import StickyPolicy, Weights
-from proxy.routing.scoring import Candidate, Stand, candidates
+from proxy.routing.scoring import Candidate, Stand, candidates, felt
 from proxy.types import Classification, Features, Incumbent, Model, Need, Price, RoutePlan
 
 CODE = Classification((("code", 0.9), ("chat", 0.1)))
@@ -135,17 +135,23 @@ OPUS = candidate(Price(5.0, 25.0, 0.5))
     ],
 )
 def test_leaving_costs_nothing_where(kept: Candidate, cached: int, weights: Weights) -> None:
-    assert switching(kept, NEW, cached, SECOND, weights) == 0.0
+    assert switching(kept, NEW, cached, 5_000, 300, weights) == 0.0
 
 
 def test_leaving_costs_the_difference_to_the_cached_price_and_the_reading() -> None:
-    features = replace(SECOND, prompt_tokens=20_000)
-    cost = switching(OPUS, NEW, 20_000, features, Weights(latency=0.0, cost=1.0))
-    # 20,000 of 20,300 tokens at 0.50 instead of 5.00: 5.2956 -> 0.8621 USD per million on average.
-    assert cost == pytest.approx(5.2956 / 8.2956 - 0.8621 / 3.8621, abs=1e-3)
-    time = switching(OPUS, NEW, 22_000, features, Weights(latency=1.0, cost=0.0))
+    cost = switching(OPUS, NEW, 20_000, 20_000, 300, Weights(latency=0.0, cost=1.0))
+    # 20,000 tokens at 0.50 instead of 5.00 USD per million, and 300 at 25: 10.75 cents -> 1.75 cents.
+    assert cost == pytest.approx(felt(0.1075) - felt(0.0175))
+    time = switching(OPUS, NEW, 22_000, 20_000, 300, Weights(latency=1.0, cost=0.0))
     # 2 s later: 3 / 0.7 - 3 = 1.2857 s until done become 3.2857 s.
     assert time == pytest.approx(0.7 - 3.0 / (3.0 + 3.2857), abs=1e-3)
+
+
+def test_no_more_is_lost_than_the_prompt_has() -> None:
+    weights = Weights(latency=0.0, cost=1.0)
+    assert switching(OPUS, NEW, 9_000, 5_000, 300, weights) == switching(
+        OPUS, NEW, 5_000, 5_000, 300, weights
+    )
 
 
 @given(
@@ -155,7 +161,7 @@ def test_leaving_costs_the_difference_to_the_cached_price_and_the_reading() -> N
     latency=st.floats(0.01, 1.0),
 )
 def test_more_in_the_cache_never_costs_less(cached: int, more: int, prompt: int, latency: float) -> None:
-    features, stand = replace(SECOND, prompt_tokens=prompt), Stand(latency, 1.0, 0.8)
-    one = switching(OPUS, stand, cached, features, BALANCED)
-    other = switching(OPUS, stand, cached + more, features, BALANCED)
+    stand = Stand(latency, 1.0, 0.8)
+    one = switching(OPUS, stand, cached, prompt, 300, BALANCED)
+    other = switching(OPUS, stand, cached + more, prompt, 300, BALANCED)
     assert 0.0 <= one <= other + 1e-12 <= BALANCED.cost + BALANCED.latency + 1e-9

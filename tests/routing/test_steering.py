@@ -70,7 +70,7 @@ def test_the_dial(profile: str) -> None:
     best, cheapest = leaning(weights, 0), leaning(weights, 10)
     assert (best.latency, best.success, best.cost) == (0, 0, 0)
     assert best.quality > 0
-    assert cheapest == Weights(0, 0, 0, 0, cheapest.cost)
+    assert cheapest == Weights(0, 0, 0, cheapest.cost)
     assert cheapest.cost > 0
     shares = [leaning(weights, dial).cost / leaning(weights, dial).quality for dial in range(10)]
     assert shares == sorted(set(shares)), "each step leans further to cost"

@@ -36,6 +36,7 @@ from tests.routing.test_grounds import stored
 
 HERE = Path(__file__).parent / "transcripts"
 INTENTS = shipped()["intents"]
+LENGTHS = {name: spec["completion_tokens"] for name, spec in INTENTS.items()}
 
 
 def model(name: str, quality: float, latency: float, price: Price, *fitness: float, **fields: Any) -> Model:
@@ -78,6 +79,7 @@ class Stage:
             new_memory(policy, lambda: self.now),
             lambda models: models & self.shut,
             lambda _: None,
+            lengths=LENGTHS,
         )
         self.history: list[dict[str, Any]] = []
         self.fields: dict[str, Any] = {}

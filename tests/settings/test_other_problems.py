@@ -37,7 +37,7 @@ ROUTING_CASES: list[Case] = [
     ),
     (
         "a profile of nothing but zeros",
-        "profiles: {balanced: {capability: 0, quality: 0, latency: 0, success: 0, cost: 0}}\n",
+        "profiles: {balanced: {quality: 0, success: 0, latency: 0, cost: 0}}\n",
         ["profiles.balanced: all weights are 0: give one of them some weight"],
     ),
     (
