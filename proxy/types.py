@@ -302,6 +302,8 @@ class FailureKind(StrEnum):
     CONTENT_FILTER = "content_filter"
     UNSUPPORTED = "unsupported"
     """This model can't do what was asked (`n`, images, a parameter); another may."""
+    MALFORMED = "malformed"
+    """The model wrote a tool call or JSON that its own provider couldn't read; it may do better again."""
     AUTH = "auth"
     QUOTA = "quota"
     MODEL_NOT_FOUND = "model_not_found"

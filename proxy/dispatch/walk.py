@@ -158,6 +158,7 @@ USEFULNESS: tuple[FailureKind, ...] = (
     FailureKind.UNSUPPORTED,
     FailureKind.CONTENT_FILTER,
     FailureKind.CONTEXT_LENGTH,
+    FailureKind.MALFORMED,
     FailureKind.RATE_LIMIT,
     FailureKind.OVERLOADED,
     FailureKind.UNAVAILABLE,

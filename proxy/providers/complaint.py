@@ -5,6 +5,8 @@
     {"type": "error", "error": {"type", "message"}}                Anthropic
     {"object": "error", "message", "type", "code": 400}            vLLM
     {"error": "text"}   {"detail": ...}   {"message": "text"}      Ollama, TGI; FastAPI; Mistral, Cohere
+    {"message": {"detail": [{"loc", "msg"}]}}                      Mistral, about a field
+    {"choices": [{"finish_reason": "abort"}]}                      vLLM, DeepSeek: an end that is none
     {"error": {"code", "innererror": {"code"}}}                    Azure
     [{"error": {"code": 400, "status", "details": [...]}}]         Gemini
     text                                                           gateways
@@ -23,9 +25,10 @@ from msgspec import Struct
 _DEPTH = 8
 """Layers that are looked into; members of a list that are."""
 
-_INNER = ("error", "x_groq", "choices", "detail", "details", "errors", "metadata", "raw", "innererror")
+_INNER = ("error", "x_groq", "choices", "message", "detail", "details", "errors", "metadata", "raw",
+          "innererror")  # fmt: skip
 _MESSAGE = ("message", "error", "detail", "msg", "error_message", "error_description", "raw", "title")
-_CODES = ("code", "type", "status", "reason", "error_type", "error_code", "__type")
+_CODES = ("code", "type", "status", "reason", "error_type", "error_code", "__type", "finish_reason")
 _STATUSES = ("code", "status", "status_code", "statusCode", "error_code")
 _BODY_LIMIT = 1_000_000
 
@@ -41,7 +44,7 @@ class Complaint(Struct):
     status: int | None = None
     """An HTTP status, when one stands in the error itself."""
     codes: tuple[str, ...] = ()
-    """Everything that could name the error, in lower case, innermost first."""
+    """Everything that could name the error, in lower case and up to a colon, innermost first."""
     words: str = ""
     """Everything that was said, outermost first."""
 
@@ -122,7 +125,7 @@ def _codes(layer: dict[str, Any]) -> Iterator[str]:
     for name in _CODES:
         value = layer.get(name)
         if isinstance(value, str) and value:
-            yield value[:200].lower()
+            yield value[:200].partition(":")[0].lower()
 
 
 def _words(layer: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from proxy.types import Failure, FailureKind
 
 _HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s{0,200}<(?:!doctype|html|head|body|\?xml)\b", re.IGNORECASE)
 _URL = re.compile(r"https?://\S+")
+_WORDLESS = "The upstream sent an error."
 _WORDS_READ = 8000
 """Characters of a complaint in which words are looked for."""
 
@@ -80,7 +81,7 @@ def _family(complaint: Complaint) -> int:
 def _failure(kind: FailureKind, complaint: Complaint, status: int | None, wait: float | None) -> Failure:
     return Failure(
         kind=kind,
-        message=scrub(complaint.message) or _silent(status),
+        message=scrub(complaint.message) or _silent(status, complaint),
         status=status,
         code=_bounded(complaint.code),
         type=_bounded(complaint.type),
@@ -89,8 +90,11 @@ def _failure(kind: FailureKind, complaint: Complaint, status: int | None, wait: 
     )
 
 
-def _silent(status: int | None) -> str:
-    return "The upstream sent an error." if status is None else f"The upstream answered with status {status}."
+def _silent(status: int | None, complaint: Complaint) -> str:
+    """What is told of an error that says nothing."""
+    if status is not None:
+        return f"The upstream answered with status {status}."
+    return f"The upstream sent an error: {scrub(complaint.codes[0])}." if complaint.codes else _WORDLESS
 
 
 def _bounded(name: str | None) -> str | None:

@@ -80,6 +80,9 @@ VERDICTS: dict[FailureKind, Verdict] = {
     FailureKind.UNSUPPORTED: Verdict(
         Retry.NO, Next.YES, Effect.NEUTRAL, 400, "invalid_request_error", "unsupported", passes=True
     ),
+    FailureKind.MALFORMED: Verdict(
+        Retry.ONCE, Next.YES, Effect.NEUTRAL, 502, _BAD_GATEWAY, "malformed_generation"
+    ),
     FailureKind.AUTH: Verdict(Retry.NO, Next.YES, Effect.OPEN_AUTH, 502, _BAD_GATEWAY, "upstream_auth_error"),
     FailureKind.QUOTA: Verdict(
         Retry.NO, Next.YES, Effect.OPEN_QUOTA, 503, _BAD_GATEWAY, "upstream_quota_exhausted"

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from proxy.providers.diagnose import bad_response, in_band
+from proxy.providers.symptoms import BROKEN_OFF
 from proxy.types import Chunk, Usage
 from proxy.wire.crowd import many_objects, many_values
 
@@ -65,6 +66,14 @@ class Choice(Struct, gc=False):
     message: Said | None = None
     finish_reason: str | None = None
     error: Any = None
+    usage: Counts | None = None
+    """Moonshot's place for it, on the last chunk."""
+
+    @property
+    def troubled(self) -> bool:
+        """An error in its place, or an end that is none."""
+        reason = self.finish_reason
+        return bool(self.error) or (reason is not None and reason.partition(":")[0].lower() in BROKEN_OFF)
 
 
 class Completion(Struct, gc=False):
@@ -82,7 +91,7 @@ class Completion(Struct, gc=False):
         """An error came where an answer was promised."""
         if self.error or self.object == "error" or (self.x_groq is not None and self.x_groq.error):
             return True
-        return bool([c for c in self.choices or () if c.error or c.finish_reason == "error"])
+        return bool([choice for choice in self.choices or () if choice.troubled])
 
 
 read_completions = msgspec.json.Decoder(list[Completion]).decode
@@ -223,6 +232,7 @@ def _choice(value: dict[str, Any]) -> Choice:
         message=_said(value.get("message")),
         finish_reason=_text(value.get("finish_reason")) or None,
         error=value.get("error"),
+        usage=_counts(value.get("usage")),
     )
 
 

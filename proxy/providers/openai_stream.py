@@ -33,6 +33,8 @@ from proxy.wire import sse
 from proxy.wire.crowd import many_objects
 
 _DONE = b"data: [DONE]\n\n"
+_LLAMA_ERROR = b"error:"
+"""A field that no event stream has, with `[DONE]` behind it: how llama.cpp told errors until autumn 2025."""
 
 
 class OpenAIDecoder:
@@ -150,13 +152,15 @@ class OpenAIDecoder:
     def _passes(self, event: sse.Event, chunk: Chunk) -> bool:
         """Whether the event is for the caller; what it says is noted in `chunk`."""
         if not event.data:
+            if event.raw.startswith(_LLAMA_ERROR):
+                self._trouble(event.raw[len(_LLAMA_ERROR) :], chunk)
             return self._committed and _is_comment(event.raw)
         if event.data.strip() == b"[DONE]":
             self._end(chunk)
             return False
         completion = read_completion(event.data)
         if event.name == b"error" or (completion is not None and completion.troubled):
-            self._trouble(event, chunk)
+            self._trouble(event.data, chunk)
             return False
         if completion is None:
             chunk.dropped += 1
@@ -166,13 +170,13 @@ class OpenAIDecoder:
         chunk.events += not hidden
         return not hidden
 
-    def _trouble(self, event: sse.Event, chunk: Chunk) -> None:
+    def _trouble(self, error: bytes, chunk: Chunk) -> None:
         if self._finished:
             # The answer is whole; what goes wrong behind it is no longer the caller's business.
             chunk.dropped += 1
             return
-        told = read_json(event.data)
-        self._fail(chunk, in_band(event.data.decode(errors="replace") if told is None else told))
+        told = read_json(error)
+        self._fail(chunk, in_band(error.decode(errors="replace") if told is None else told))
 
     # --- what the events say ---------------------------------------------------------------------
 
@@ -180,11 +184,12 @@ class OpenAIDecoder:
         if event.model:
             chunk.model = event.model
         counts = event.usage or (event.x_groq.usage if event.x_groq else None)
-        if counts:
-            chunk.usage = usage_of(counts)
         for choice in event.choices or ():
             self._spoke = True
+            counts = counts or choice.usage
             self._note_choice(chunk, choice)
+        if counts:
+            chunk.usage = usage_of(counts)
 
     def _note_choice(self, chunk: Chunk, choice: Choice) -> None:
         said = choice.delta or choice.message

@@ -17,6 +17,7 @@ BY_CODE: dict[str, FailureKind] = {
     "model_context_window_exceeded": _K.CONTEXT_LENGTH,
     "exceed_context_size_error": _K.CONTEXT_LENGTH,  # llama.cpp
     "prompt_too_long": _K.CONTEXT_LENGTH,
+    "tokens_limit_reached": _K.CONTEXT_LENGTH,  # GitHub Models, with a 413
     # The request is not wanted.
     "content_filter": _K.CONTENT_FILTER,
     "content_policy_violation": _K.CONTENT_FILTER,
@@ -27,12 +28,24 @@ BY_CODE: dict[str, FailureKind] = {
     # This model can't.
     "unsupported_parameter": _K.UNSUPPORTED,
     "unsupported_value": _K.UNSUPPORTED,
+    "unknown_parameter": _K.UNSUPPORTED,
+    "string_above_max_length": _K.UNSUPPORTED,
+    "array_above_max_length": _K.UNSUPPORTED,  # OpenAI: 128 tools
+    "operationnotsupported": _K.UNSUPPORTED,  # Azure
+    "not_supported_error": _K.UNSUPPORTED,  # llama.cpp, with a 501
+    # It tried, and what it wrote was no use to its own provider.
+    "tool_use_failed": _K.MALFORMED,  # Groq, with a 400
+    "json_validate_failed": _K.MALFORMED,
+    "output_parse_failed": _K.MALFORMED,
+    "function_call_filter": _K.MALFORMED,  # Gemini's finish_reason
+    "malformed_function_call": _K.MALFORMED,
     # Our key.
     "invalid_api_key": _K.AUTH,
     "api_key_invalid": _K.AUTH,  # Gemini, with a 400
     "authentication_error": _K.AUTH,
     "unauthenticated": _K.AUTH,
     "account_deactivated": _K.AUTH,
+    "organization_restricted": _K.AUTH,  # Groq, with a 400
     # Our purse.
     "insufficient_quota": _K.QUOTA,
     "insufficient_credits": _K.QUOTA,
@@ -45,11 +58,16 @@ BY_CODE: dict[str, FailureKind] = {
     "contract_spend_limit_reached": _K.QUOTA,
     "linked_organization_spend_limit_reached": _K.QUOTA,
     "linked_organization_billing_unavailable": _K.QUOTA,
+    "exceeded_current_quota_error": _K.QUOTA,  # Moonshot
+    "arrearage": _K.QUOTA,  # Alibaba, with a 400
+    "accountoverdueerror": _K.QUOTA,  # Volcengine, with a 403
     # Nobody by that name.
     "model_not_found": _K.MODEL_NOT_FOUND,
     "model_not_available": _K.MODEL_NOT_FOUND,
     "model_decommissioned": _K.MODEL_NOT_FOUND,  # Groq, with a 400
     "invalid_model": _K.MODEL_NOT_FOUND,
+    "model_terms_required": _K.MODEL_NOT_FOUND,  # Groq, with a 400
+    "modelnotopen": _K.MODEL_NOT_FOUND,  # Volcengine
     "deploymentnotfound": _K.MODEL_NOT_FOUND,  # Azure
     "model_permission_blocked_org": _K.MODEL_NOT_FOUND,
     "model_permission_blocked_project": _K.MODEL_NOT_FOUND,
@@ -62,8 +80,16 @@ BY_CODE: dict[str, FailureKind] = {
     "overloaded": _K.OVERLOADED,
     "engine_overloaded": _K.OVERLOADED,
     "capacity_exceeded": _K.OVERLOADED,
+    # Reasons to finish that are none.
+    "insufficient_system_resource": _K.OVERLOADED,  # DeepSeek
+    "abort": _K.UNAVAILABLE,  # vLLM, SGLang: the engine is stopped, or makes room
 }
 """Codes and types, in lower case, that say it all, whatever the status."""
+
+BROKEN_OFF = frozenset(
+    {"error", "abort", "insufficient_system_resource", "function_call_filter", "malformed_function_call"}
+)
+"""What `finish_reason` says, up to a colon, of an answer that isn't whole: an error that came as an end."""
 
 STATUS_OF: dict[str, int] = {
     "invalid_request_error": 400,
@@ -104,7 +130,7 @@ BY_WORDS: tuple[Symptom, ...] = (
     _symptom(_K.RATE_LIMIT, "429", r"(?:again|retry) in \d", r"per[ -](?:minute|hour|day)\b"),
     _symptom(
         _K.UNSUPPORTED,
-        "400 404 422",
+        "400 404 422 500 501",
         r"max_(?:completion_)?tokens`? (?:is too large|must be less than or equal)",
         r"maximum allowed number of output tokens",
         r"(?:deprecated|(?:not|un)[ -]?supported) (?:for|with|by|on|in) th(?:is|e) model",
@@ -116,6 +142,14 @@ BY_WORDS: tuple[Symptom, ...] = (
         r"no endpoints found that (?:support|can handle)",
         r"not a multi-?modal model",
         r"image input is not (?:supported|enabled)",
+        r"image exceeds \d|image dimensions exceed",
+        r"requires (?:the )?--jinja",  # llama.cpp, about tools
+        # A field that this provider doesn't know, another may.
+        r"extra inputs are not permitted",
+        r"(?:unrecognized|unknown) (?:request )?(?:argument|parameter|field|name)\b",
+        r"property '[^']{1,80}' is unsupported",
+        # Content in parts, which is as good a message as a string.
+        r"content'? : value must be a string|invalid type: sequence, expected a string",
     ),
     _symptom(
         _K.CONTEXT_LENGTH,
@@ -123,7 +157,10 @@ BY_WORDS: tuple[Symptom, ...] = (
         r"context[ _-]?(?:length|window|size|limit)",
         r"(?:prompt|input|inputs|message|request|conversation) (?:is|are) too (?:long|many tokens)",
         r"input (?:token count|tokens?|length)\b.{0,60}exceed",
-        r"(?:prompt|input)\b.{0,60}exceeds? the (?:model'?s? )?(?:maximum|max|limit|context)",
+        r"(?:prompt|input)\b.{0,60}exceeds? (?:the )?(?:model'?s? )?(?:maximum|max|limit|context)",
+        r"exceeded (?:the )?model token limit",
+        r"range of input length",
+        r"max size: \d+ tokens",
         r"too many (?:input |prompt )?tokens",
         r"reduce (?:the length|the size|your prompt|your input|the number of (?:input )?tokens)",
         r"max(?:imum)? (?:allowed )?(?:input|prompt|sequence|model) (?:token )?len(?:gth)?",
@@ -138,21 +175,22 @@ BY_WORDS: tuple[Symptom, ...] = (
         r"\bflagged\b",
         r"blocked (?:by|due to|because of) .{0,40}(?:safety|content|polic|filter)",
         r"safety (?:system|polic|filter|setting)",
-        r"violat\w+ .{0,40}polic",
+        r"violat\w+ .{0,40}(?:polic|guideline)",
         r"inappropriate content",
         r"sensitive (?:content|words|information)",
     ),
     _symptom(
         _K.QUOTA,
-        "400 402 403 429 500",
+        "400 402 403 412 429 500",
         r"credit balance",
-        r"(?:insufficient|not enough|more|out of|no) (?:credits?|balance|funds|quota)\b",
+        r"(?:insufficient|not enough|more|out of|no|any) (?:credits?|balance|funds|quota)\b",
         r"all available credits",
-        r"exceeded your (?:current )?quota",
+        r"exceeded (?:your )?(?:current )?quota",
         r"(?:spend|spending|billing|budget|monthly|key) (?:hard )?(?:limit|cap)\b",
         r"usage limits?\b.{0,40}(?:reached|exceeded|regain)",
         r"reached your .{0,40}usage limit",
         r"(?:payment|billing) (?:is )?(?:required|not active|overdue)",
+        r"overdue balance",
         r"quota (?:has been )?(?:exhausted|used up)",
     ),
     _symptom(
@@ -161,13 +199,19 @@ BY_WORDS: tuple[Symptom, ...] = (
         r"(?:incorrect|invalid|wrong|missing|malformed|expired|no) (?:x-)?api[ _-]?key",
         r"api[ _-]?key (?:is )?(?:not valid|not found|invalid|expired|missing|required)",
         r"authentication fail",
+        r"organi[sz]ation has been (?:disabled|restricted)",
+        r"location is not supported",  # Gemini: where we are, not what was asked
+    ),
+    # LM Studio, with a 400.
+    _symptom(
+        _K.UNAVAILABLE, "400 404", r"model (?:has |was |is )?(?:crashed|unloaded)", r"failed to load model"
     ),
     _symptom(
         _K.MODEL_NOT_FOUND,
         "400 403 404 422",
         r"model\b.{0,120}(?:(?:does|do) not exist|not exist|not found|decommissioned|no longer)",
         r"(?:not a valid|invalid|unknown|no such) model\b",
-        r"(?:have access to|unable to access|requested) (?:the )?model\b",
+        r"(?:(?:have|no) access to|unable to access|requested) (?:the )?model\b",
         r"no (?:allowed )?(?:endpoints|providers)\b.{0,20} (?:found|available)",
     ),
     _symptom(_K.OVERLOADED, "429 500 502 503 504", r"\boverloaded\b"),
@@ -198,6 +242,7 @@ BY_STATUS: dict[int, FailureKind] = {
     408: _K.UNAVAILABLE,
     409: _K.UNAVAILABLE,
     410: _K.MODEL_NOT_FOUND,
+    412: _K.AUTH,  # Fireworks: the account is suspended
     421: _K.BAD_RESPONSE,
     424: _K.UNAVAILABLE,
     425: _K.UNAVAILABLE,

@@ -148,6 +148,16 @@ ROWS: dict[str, Row] = {
         fail(400, "Output blocked by content filtering policy"), "content_filter", 400, "content_filter", BAD,
         passes=True, message="Output blocked", counted=False, **ONLY_ANTHROPIC,
     ),
+    # what it wrote
+    "a tool call that is none": Row(
+        fail(400, "Failed to call a function.", code="tool_use_failed"), "malformed", 502,
+        "malformed_generation", tries=2, counted=False, **ONLY_OPENAI,
+    ),
+    "a malformed call for an end": Row(
+        ok("", finish_reason="function_call_filter: MALFORMED_FUNCTION_CALL"), "malformed", 502,
+        "malformed_generation", tries=2, counted=False, **ONLY_OPENAI,
+    ),
+    "an engine that was stopped": unavailable(ok("", finish_reason="abort"), **ONLY_OPENAI),
     # our key
     "401": Row(fail(401), "auth", 502, "upstream_auth_error", opens=True),
     "403": Row(fail(403), "auth", 502, "upstream_auth_error", opens=True),

@@ -294,6 +294,118 @@ OPENAI = [
         data=said("Hi", finish=None),
     ),
     Recording(
+        "Groq's tool call that is none",
+        _ROLE
+        + openai_event({"reasoning": "hm"})
+        + b'event: error\ndata: {"error":{"message":"Failed to call a function.",'
+        + b'"type":"invalid_request_error","code":"tool_use_failed","status_code":400}}\n\n',
+        finish=None,
+        model="m-1",
+        failure=FailureKind.MALFORMED,
+        data=_ROLE + openai_event({"reasoning": "hm"}),
+    ),
+    Recording(
+        # https://api-docs.deepseek.com/api/create-chat-completion
+        "DeepSeek ran out of machines",
+        said("Hi", finish=None) + openai_event({"content": ""}, "insufficient_system_resource") + DONE,
+        "Hi",
+        finish=None,
+        model="m-1",
+        failure=FailureKind.OVERLOADED,
+        data=said("Hi", finish=None),
+    ),
+    Recording(
+        # vllm-project/vllm, issue 57082
+        "vLLM's engine was stopped",
+        said("Hi", finish=None) + openai_event({}, "abort") + openai_event(usage=USAGE) + DONE,
+        "Hi",
+        finish=None,
+        model="m-1",
+        failure=FailureKind.UNAVAILABLE,
+        data=said("Hi", finish=None),
+    ),
+    Recording(
+        # As captured from gemini-2.5-flash behind /v1beta/openai: no text, no call, no error.
+        "Gemini's malformed function call",
+        openai_event({"role": "assistant"}, "function_call_filter: MALFORMED_FUNCTION_CALL")
+        + openai_event(usage=USAGE)
+        + DONE,
+        finish=None,
+        failure=FailureKind.MALFORMED,
+        data=b"",
+        chunks_valid=False,
+    ),
+    Recording(
+        # ggml-org/llama.cpp, pull request 16109: such a field is in no standard.
+        "llama.cpp's error field, and its [DONE]",
+        said("Hi", finish=None)
+        + b'error: {"code":500,"message":"context shift is disabled","type":"server_error"}\n\n'
+        + DONE,
+        "Hi",
+        finish=None,
+        model="m-1",
+        failure=FailureKind.SERVER_ERROR,
+        data=said("Hi", finish=None),
+    ),
+    Recording(
+        "Moonshot's usage in the choice",
+        said("Hi", finish=None)
+        + b'data: {"model":"m-1","choices":[{"index":0,"delta":{},"finish_reason":"stop",'
+        + b'"usage":{"prompt_tokens":12,"completion_tokens":5,"total_tokens":17}}]}\n\n'
+        + DONE,
+        "Hi",
+        model="m-1",
+        usage=COUNTED,
+        chunks_valid=False,
+    ),
+    Recording(
+        "Ollama's call in one delta, and the finish with it",
+        openai_event(
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [
+                    {
+                        "index": 0,
+                        "id": "call_1",
+                        "type": "function",
+                        "function": {"name": "f", "arguments": "{}"},
+                    }
+                ],
+            },
+            "tool_calls",
+        )
+        + DONE,
+        finish="tool_calls",
+        model="m-1",
+        tools=True,
+    ),
+    Recording(
+        # googleapis/python-genai, issue 2868: `stop`, and neither an id nor an index.
+        "Gemini's call without an id",
+        openai_event(
+            {
+                "role": "assistant",
+                "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "{}"}}],
+            }
+        )
+        + openai_event({"role": "assistant"}, "stop")
+        + DONE,
+        model="m-1",
+        tools=True,
+        chunks_valid=False,
+    ),
+    Recording(
+        # su-kaka/gcli2api, issue 403: whoever translates Gemini's own stream may end every chunk.
+        "a finish reason on every chunk",
+        openai_event({"reasoning_content": "hm"}, "stop")
+        + openai_event({"content": "Hi"}, "stop")
+        + openai_event({"content": "!"}, "stop")
+        + DONE,
+        "Hi!",
+        model="m-1",
+    ),
+    Recording(
         "an error behind the finish is nobody's business",
         said("Hi") + b'data: {"error":{"message":"late","code":500}}\n\n' + DONE,
         "Hi",
