@@ -160,8 +160,11 @@ class Answer:
         self._call.close(outcome, status, code)
 
     def _end(self) -> float:
-        ends = min(self._call.deadline, self.part.began + self.part.lane.model.timeouts.total)
+        ends = self._limit()
         return ends if self.finish_reason is None else min(ends, self._books.clock() + GRACE)
+
+    def _limit(self) -> float:
+        return min(self._call.deadline, self.part.began + self.part.lane.model.timeouts.total)
 
     async def _next(self, write: Write | None) -> Chunk:
         """The next chunk that `write` doesn't take."""
@@ -202,10 +205,12 @@ class Answer:
                 self._text.append(chunk.text)
         if chunk.usage is not None:
             self._usage = chunk.usage
-        if chunk.finish_reason is not None:
-            if self.finish_reason is None:
-                self._ends = min(self._ends, self._books.clock() + GRACE)
-            self.finish_reason = chunk.finish_reason
+        if self.finish_reason is not None and chunk.meaningful:
+            # Whoever says `stop` on every chunk goes on all the same: from now on its end is its end.
+            self._ends = self._limit()
+        elif self.finish_reason is None and chunk.finish_reason is not None:
+            self._ends = min(self._ends, self._books.clock() + GRACE)
+        self.finish_reason = chunk.finish_reason or self.finish_reason
         if chunk.tool_call:
             self._tool_call = True
 

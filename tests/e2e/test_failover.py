@@ -22,6 +22,7 @@ from tests.stub import (
     empty_stream,
     error_in_200,
     fail,
+    finish_everywhere,
     garbage,
     headers_then_silence,
     html,
@@ -107,9 +108,14 @@ def test_a_stream_falls_over_before_its_first_token(quick: Kuro, stub: StubUpstr
     assert chunks[-1].choices[0].finish_reason == "stop"
 
 
+BEGINNING = " ".join(STORY.split()[:20])
 AFTER_COMMIT: dict[str, Any] = {
     "cut after forty words": cut_after(41, ok(STORY)),
     "silence after twenty words": headers_then_silence(21, ok(STORY)),
+    "an engine that is stopped after twenty words": ok(BEGINNING, finish_reason="abort", pace=0.01),
+    "no machines left after twenty words": ok(
+        BEGINNING, finish_reason="insufficient_system_resource", pace=0.01
+    ),
 }
 
 
@@ -142,6 +148,14 @@ def test_no_done_is_supplied(kuro: Kuro, stub: StubUpstream) -> None:
     assert status == 200
     assert body.endswith(b"data: [DONE]\n\n")
     assert body.count(b"[DONE]") == 1
+
+
+def test_a_finish_reason_that_is_none_does_not_cut_an_answer_short(quick: Kuro, stub: StubUpstream) -> None:
+    text = "It takes its time, but not for ever."
+    stub.script("primary", finish_everywhere(ok(text, pace=0.2)))
+    with quick.client() as client:
+        chunks = list(client.chat.completions.create(**ASK, stream=True))
+    assert "".join(c.choices[0].delta.content or "" for c in chunks) == text
 
 
 def test_an_event_that_is_not_json_is_dropped(kuro: Kuro, stub: StubUpstream) -> None:

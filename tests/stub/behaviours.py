@@ -224,6 +224,19 @@ def no_finish(base: Behaviour | None = None) -> Behaviour:
     return _without({Kind.FINISH, Kind.USAGE, Kind.DONE}, base)
 
 
+def finish_everywhere(base: Behaviour | None = None) -> Behaviour:
+    """A stream that says `stop` on every chunk, as translators of Gemini's own streams do."""
+
+    def change(reply: Reply) -> Reply:
+        said = [
+            replace(piece, data=piece.data.replace(b'"finish_reason":null', b'"finish_reason":"stop"'))
+            for piece in reply.pieces
+        ]
+        return replace(reply, pieces=tuple(said))
+
+    return _changed(base, change)
+
+
 def bad_json_event(at: int, base: Behaviour | None = None, *, data: bytes = b'{"choices": [') -> Behaviour:
     """An event that isn't JSON stands before event number `at`, counted from zero."""
     event = Piece(Kind.OTHER, b"data: " + data + b"\n\n")
