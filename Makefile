@@ -49,6 +49,9 @@ page: .venv/.dev  ## click through the admin page in Debian's Chromium
 soak: .venv/.dev  ## 20 minutes of mixed load and faults: memory, descriptors, tasks, and records = requests
 	@$(BIN)/python -m tests.soak
 
+forty: .venv/.dev  ## which models forty asks go to, by profile: the README's table
+	@$(BIN)/python -m tests.routing.forty --readme
+
 bench: .venv/.dev  ## CPU, latency and memory beside the raw floor and, when installed, nginx and LiteLLM
 	$(BIN)/python -m tests.bench.run --readme
 
@@ -103,4 +106,4 @@ clean:  ## remove what the other targets made
 	  npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix $@ $(AIMOCK); \
 	fi
 
-.PHONY: help run test check lint scorecard format sixteen sixteen-full hostile hostile-upstreams overload page soak bench bench-peers prometheus collector wheel lock clean train
+.PHONY: help run test check lint scorecard format sixteen sixteen-full hostile hostile-upstreams overload page soak forty bench bench-peers prometheus collector wheel lock clean train

@@ -23,7 +23,6 @@ from tests.bench.contenders import MAKERS, ROOT, Process, stub
 from tests.bench.scenarios import SCENARIOS, Bench, Row
 
 README = ROOT / "README.md"
-BEGIN, END = "<!-- bench:", "<!-- /bench -->"
 HEADINGS = ("what", "kuro", "beside", "ratio", "target", "")
 
 
@@ -45,7 +44,7 @@ def main() -> int:
     if options.output:
         options.output.write_text(table, "utf-8")
     if options.readme:
-        put_into(README, table)
+        put_into(README, "bench", table)
     for problem in bench.problems:
         print(problem, file=sys.stderr)
     return 1 if bench.problems else 0
@@ -66,10 +65,11 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def put_into(page: Path, table: str) -> None:
-    """Replaces what stands between the page's two marks. Raises ValueError where they aren't."""
+def put_into(page: Path, name: str, table: str) -> None:
+    """Replaces what stands between the page's two marks `name: ...` and `/name`, which are comments. Raises
+    ValueError where they aren't."""
     text = page.read_text("utf-8")
-    start, end = text.index("\n", text.index(BEGIN)) + 1, text.index(END)
+    start, end = text.index("\n", text.index(f"<!-- {name}:")) + 1, text.index(f"<!-- /{name} -->")
     page.write_text(f"{text[:start]}\n{table}\n{text[end:]}", "utf-8")
 
 
