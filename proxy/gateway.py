@@ -183,10 +183,16 @@ JUDGED = "judge"
 
 
 def trace(call: Call) -> dict[str, Any]:
-    """Why this call went where it went, for a reader: the `kuro` object of a traced reply."""
+    """Why this call went where it went, for a reader: the `kuro` object of a traced reply.
+
+    At the begin of a stream nobody knows its tokens and cost: they are left out there.
+    """
     assert call.plan is not None
+    call.add_up()
+    unknown = ("usage", "cost_usd") if call.record.stream else ()
     record = {name: msgspec.to_builtins(getattr(call.record, name)) for name in COURSE}
-    return {**described(call.plan), **course(record)}
+    told = {**described(call.plan), **course(record)}
+    return {name: value for name, value in told.items() if name not in unknown}
 
 
 def _book(record: CallRecord, plan: RoutePlan, epoch: str) -> None:

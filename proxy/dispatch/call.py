@@ -92,13 +92,18 @@ class Call:
         record.error_code = code
         record.latency_ms = (self._clock() - self.began) * 1e3
         record.overhead_ms = self.overhead() * 1e3
+        self.add_up()
+        self._emit(record)
+
+    def add_up(self) -> None:
+        """Books what its attempts come to so far. Of a whole reply that is all, before it is sent."""
+        record = self.record
         record.queued_ms = self.queued * 1e3
         if len(record.attempts) == 1 and record.attempts[0].outcome == "ok":
             record.usage = record.attempts[0].usage
             record.cost_usd = record.attempts[0].cost_usd
         else:
             _add_up(record)
-        self._emit(record)
 
 
 def cost(usage: Usage, price: Price | None) -> float | None:

@@ -273,3 +273,18 @@ def test_the_trace_of_a_reply(kuro: Kuro, stub: StubUpstream) -> None:
     assert set(trace["scores"]["primary"]) == {"quality", "success", "latency", "cost", "total"}
     assert [rung["step"] for rung in trace["rungs"]]
     assert trace["attempts"][0]["outcome"] == "ok"
+    assert answer.usage is not None
+    assert trace["usage"]["completion"] == answer.usage.completion_tokens > 0
+    assert trace["cost_usd"] == trace["attempts"][0]["cost_usd"] > 0
+
+
+def test_the_trace_of_a_stream_tells_no_cost_that_nobody_knows_yet(kuro: Kuro, stub: StubUpstream) -> None:
+    stub.script("primary", ok("Fine."))
+    with kuro.client() as client:
+        stream = client.chat.completions.create(
+            model="auto", messages=HELLO, stream=True, extra_headers={"x-kuro-trace": "1"}
+        )
+        first, *_ = stream
+    assert first.model_extra is not None
+    trace = first.model_extra["kuro"]
+    assert trace["selected_model"] == "primary" and not {"usage", "cost_usd"} & set(trace)
