@@ -74,7 +74,7 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
         "--resamples",
         type=partial(within, low=0, high=100_000),
         default=500,
-        help="for intervals (default: 500)",
+        help="for intervals (default: 500); 0: none, and nothing is shown to be better than chance",
     )
     parser.add_argument("--seed", type=partial(within, low=0, high=2**31), default=1, help="of the resamples")
 

@@ -55,6 +55,8 @@ class CallCard(Struct, frozen=True):
     """All that was measured."""
 
     calls: int
+    resamples: int
+    """Samples that the intervals rest on; 0: there are none."""
     compared: float
     """Share of calls in strata that know two models or more."""
     models: dict[str, PerModel]
@@ -84,6 +86,7 @@ def measure(
     }
     return CallCard(
         calls=len(calls),
+        resamples=times,
         compared=_compared(_table(calls, strata)) / len(calls),
         models={
             model: PerModel(

@@ -66,6 +66,8 @@ class IntentCard(Struct, frozen=True):
     """All that was measured."""
 
     rows: int
+    resamples: int
+    """Samples that the intervals rest on; 0: there are none."""
     accuracy: Estimate
     macro_f1: Estimate
     intents: dict[str, PerIntent]
@@ -96,6 +98,7 @@ def measure(
     table = calibration(answers)
     return IntentCard(
         rows=len(answers),
+        resamples=times,
         accuracy=estimate(accuracy(answers), accuracies),
         macro_f1=estimate(macro_f1(answers), scores),
         intents=per_intent(answers),

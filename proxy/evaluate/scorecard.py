@@ -50,6 +50,8 @@ class Scorecard(Struct, frozen=True):
     """All that was measured."""
 
     rows: int
+    resamples: int
+    """Samples that the intervals rest on; 0: there are none."""
     weak: str
     strong: str
     curves: Measured
@@ -88,6 +90,7 @@ def measure(
     told = {key: estimate(value, [one[key] for one in sampled]) for key, value in whole.items()}
     return Scorecard(
         rows=field.rows,
+        resamples=times,
         weak=field.weak,
         strong=field.strong,
         curves=_by_policy(told, (*ranks, *((DIAL,) if (DIAL, "apgr") in told else ())), CURVE_MEASURES),

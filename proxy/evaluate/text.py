@@ -23,7 +23,7 @@ _WORST = 12
 
 def outcomes(card: Scorecard) -> Iterator[str]:
     """The lines of a scorecard on graded outcomes."""
-    yield f"{card.rows:,} asks, from {card.weak} (weak) to {card.strong} (strong); 95 % intervals"
+    yield f"{card.rows:,} asks, from {card.weak} (weak) to {card.strong} (strong){_intervals(card.resamples)}"
     yield ""
     yield from _lines("weak or strong, by", tuple(_CURVE.values()), _cells(card.curves, _CURVE))
     yield ""
@@ -36,7 +36,7 @@ def outcomes(card: Scorecard) -> Iterator[str]:
 
 def intents(card: IntentCard) -> Iterator[str]:
     """The lines of a scorecard on labelled asks."""
-    yield f"{card.rows:,} asks; 95 % intervals"
+    yield f"{card.rows:,} asks{_intervals(card.resamples)}"
     yield f"accuracy {number(card.accuracy)}, macro-F1 {number(card.macro_f1)}"
     yield ""
     heads = ("precision", "recall", "F1", "rows")
@@ -67,7 +67,7 @@ def intents(card: IntentCard) -> Iterator[str]:
 
 def calls(card: CallCard) -> Iterator[str]:
     """The lines of a scorecard of former calls."""
-    yield f"{card.calls:,} calls with feedback; 95 % intervals"
+    yield f"{card.calls:,} calls with feedback{_intervals(card.resamples)}"
     yield ""
     rows = {
         model: (f"{one.calls:,}", number(one.score), number(one.cost, 1000.0), f"{one.difficulty:.3f}")
@@ -88,6 +88,10 @@ def number(one: Estimate, scale: float = 1.0, sign: str = "") -> str:
     if one.low is None or one.high is None:
         return middle
     return f"{middle} [{scale * one.low:{sign}.3f}, {scale * one.high:{sign}.3f}]"
+
+
+def _intervals(resamples: int) -> str:
+    return "; 95 % intervals" if resamples else "; no intervals"
 
 
 def _verdict(lead: Estimate) -> str:

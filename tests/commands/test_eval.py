@@ -59,6 +59,8 @@ def test_the_same_scorecard_as_text(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["eval", "--intents", written(tmp_path / "a.jsonl", LABELS), "--resamples", "20"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("5 asks; 95 % intervals\naccuracy 0.800 [")
+    assert main(["eval", "--intents", str(tmp_path / "a.jsonl"), "--resamples", "0"]) == 0
+    assert capsys.readouterr().out.startswith("5 asks; no intervals\naccuracy 0.800, macro-F1")
     assert "1  roleplay taken for math" in out
 
 
