@@ -19,6 +19,12 @@ from proxy.settings import load
 from proxy.telemetry.archive import ArchiveError, Reader
 
 ALL = 2**62
+NAMED = 5
+"""Rows that are no records are named, the first of them; the others are counted."""
+_EXITS = """\
+Exit codes: 0; 1 when some row is no call record, and with --strict when a decision would be another one;
+2 for a file or a configuration that can't be read.
+"""
 
 
 def add(commands: Commands, environ: Mapping[str, str]) -> None:
@@ -33,6 +39,7 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
         help="records as `kuro calls --json` prints them, or a call log's database; - is stdin "
         "(default: the call log of the configuration that serves)",
     )
+    replay.epilog = _EXITS
     since_option(replay)
     replay.add_argument("--json", action="store_true", help="a line for each record; the last is the summary")
     replay.add_argument(
@@ -60,7 +67,8 @@ def _replay(options: argparse.Namespace) -> int:
                 again = replay.take(row, options.since)
             except ValueError as error:
                 bad += 1
-                print(f"row {tally.rows:,} {error}", file=sys.stderr)
+                if bad <= NAMED:
+                    print(f"row {tally.rows:,} {error}", file=sys.stderr)
                 continue
             if options.json and again is not None:
                 _print_row(again)
@@ -68,6 +76,8 @@ def _replay(options: argparse.Namespace) -> int:
                 bar(tally)
         if bar:
             bar.clear()
+    if bad > NAMED:
+        print(f"{bad - NAMED:,} more rows are no call records", file=sys.stderr)
     summary = replay.summary
     if options.json:
         sys.stdout.buffer.write(msgspec.json.encode({"summary": described(summary)}) + b"\n")

@@ -144,6 +144,23 @@ def test_bad_rows_are_named_and_the_others_go_on(
     assert (last["request_id"], last["undecided"]) == ("old", "its grounds were not kept")
 
 
+def test_of_many_bad_rows_the_first_are_named_and_the_others_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_bytes(b'{"prompt": "Hello"}\n' * 1008)
+    assert main(["replay", str(path)]) == 1
+    *named, rest = capsys.readouterr().err.splitlines()
+    assert [line.partition(" is ")[0] for line in named] == [f"row {n}" for n in range(1, 6)]
+    assert rest == "1,003 more rows are no call records"
+
+
+def test_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["replay", "--help"])
+    assert "1 when some row is no call record" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize("name", ["missing.jsonl", "."])
 def test_what_can_not_be_read_is_said(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", str(tmp_path / name)]) == 2
