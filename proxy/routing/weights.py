@@ -16,6 +16,8 @@ from proxy.routing.policy import PROFILES
 from proxy.routing.scoring import Candidate, Stand, View
 
 DIGITS = 4
+AS_BUILT_IN = "as built in"
+"""Of a profile: whether routing.yml spells the same numbers or leaves them out."""
 
 
 def in_force(ground: Ground, view: View, adapt: Adapt) -> dict[str, Any]:
@@ -24,14 +26,17 @@ def in_force(ground: Ground, view: View, adapt: Adapt) -> dict[str, Any]:
     prior = scoring.standing(candidates, lambda _: None)
     observed = scoring.standing(candidates, view)
     value = scoring.standing(candidates, view, adapt.standing())
-    profiles, built_in = ground.policy.profiles, ground.policy.profiles == PROFILES
+    profiles = ground.policy.profiles
     return {
         "object": "weights",
         "profiles": {
             name: {term: getattr(weights, term) for term in scoring.TERMS}
             for name, weights in profiles.items()
         },
-        "profiles_from": "built in" if built_in else "routing.yml: profiles",
+        "profiles_from": {
+            name: AS_BUILT_IN if weights == PROFILES.get(name) else "routing.yml"
+            for name, weights in profiles.items()
+        },
         "adapt": {"enabled": ground.policy.adapt.enabled, "frozen": ground.policy.adapt.frozen},
         "models": {
             each.id: _terms(each, prior[each.id], observed[each.id], value[each.id]) for each in candidates

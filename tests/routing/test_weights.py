@@ -5,7 +5,7 @@ from __future__ import annotations
 from proxy.dispatch.stats import Observed
 from proxy.routing.adapt import Adapt, Signal
 from proxy.routing.climb import Ground
-from proxy.routing.policy import AdaptPolicy, RoutingPolicy, Weights
+from proxy.routing.policy import PROFILES, AdaptPolicy, RoutingPolicy, Weights
 from proxy.routing.router import Router, new_memory
 from proxy.routing.weights import in_force
 from proxy.types import Classification, Model, Price, Priors
@@ -55,8 +55,12 @@ def test_an_unknown_price_says_where_its_guess_comes_from() -> None:
     assert told["unseen"]["cost"]["from"] == "the median of the known prices"
 
 
-def test_profiles_say_whether_somebody_set_them() -> None:
-    assert in_force(ground(), view, adapt())["profiles_from"] == "built in"
-    own = RoutingPolicy(profiles={"balanced": Weights(quality=2.0)})
+def test_profiles_say_whether_they_are_as_built_in() -> None:
+    assert set(in_force(ground(), view, adapt())["profiles_from"].values()) == {"as built in"}
+    own = RoutingPolicy(profiles={**PROFILES, "balanced": Weights(quality=9.0), "mine": PROFILES["fast"]})
     told = in_force(ground(own), view, adapt())
-    assert (told["profiles_from"], told["profiles"]["balanced"]["quality"]) == ("routing.yml: profiles", 2.0)
+    assert told["profiles"]["balanced"]["quality"] == 9.0
+    assert [name for name, whence in told["profiles_from"].items() if whence == "routing.yml"] == [
+        "balanced",
+        "mine",
+    ]
