@@ -183,5 +183,13 @@ def _total(total: Mapping[str, Any], shown: int) -> str:
     """The last line: everything that the query asks for, shown or not."""
     return (
         f"{shown:,} of {total['calls']:,} calls, {total['failed']:,} failed, cost ${total['cost_usd']:.4f}, "
-        f"wasted ${total['wasted_usd']:.4f}, saved ${total['saved_usd']:.4f}   (* a fallback answered)"
+        f"wasted ${total['wasted_usd']:.4f}, saved {_saved(total)}   (* a fallback answered)"
     )
+
+
+def _saved(total: Mapping[str, Any]) -> str:
+    """Unknown without a baseline at the time (telemetry.baseline), or where a price is."""
+    saved, unknown = total["saved_usd"], total["saved_unknown"]
+    if saved is None:
+        return "unknown"
+    return f"${saved:.4f}" + (f" (of {unknown:,} unknown)" if unknown else "")

@@ -173,7 +173,7 @@ class Reader:
         """Summaries, latest first."""
         names = ("cursor", *COLUMNS, "score")
         select = f"SELECT id, {', '.join(COLUMNS)}, {_SCORE}"
-        return [dict(zip(names, found, strict=True)) for found in self._select(select, query)]
+        return [_told(dict(zip(names, found, strict=True))) for found in self._select(select, query)]
 
     def records(self, query: Query) -> Iterator[bytes]:
         """The whole records as JSON, latest first."""
@@ -189,7 +189,7 @@ class Reader:
     def spend(self, since: float, until: float) -> list[Row]:
         """By day (UTC) and model that answered: calls, tokens and USD. Days ascending."""
         names = ("day", "model", "calls", "failed", "prompt_tokens", "completion_tokens", "cost_usd",
-                 "cost_unknown", "wasted_usd", "baseline_usd", "saved_usd")  # fmt: skip
+                 "cost_unknown", "wasted_usd", "baseline_usd", "saved_usd", "saved_unknown")  # fmt: skip
         return [dict(zip(names, found, strict=True)) for found in self._rows(_SPEND, (since, until))]
 
     def trends(self, since: float, step: float, most: int) -> list[Trend]:
@@ -203,7 +203,7 @@ class Reader:
 
     def totals(self, query: Query) -> Row:
         """Of all that the query asks for, whatever its limit."""
-        names = ("calls", "failed", "cost_usd", "wasted_usd", "saved_usd")
+        names = ("calls", "failed", "cost_usd", "wasted_usd", "saved_usd", "saved_unknown")
         where, values = _where(query)
         (found,) = self._rows(f"SELECT {_TOTALS} FROM calls c {where}", values)  # noqa: S608
         return dict(zip(names, found, strict=True))
@@ -254,13 +254,18 @@ _RECORD = """
 """... and whole."""
 _SCORE = "(SELECT score FROM feedback WHERE request_id = c.request_id)"
 _FAILS = f"outcome IN ({', '.join(repr(outcome) for outcome in FAILED)})"
-_SAVED = "TOTAL(CASE WHEN cost_usd IS NOT NULL THEN baseline_usd - cost_usd END)"
-"""Beside a known cost only, and nothing where there was no baseline."""
+_UNCOMPARED = "model IS NOT NULL AND (cost_usd IS NULL OR baseline_usd IS NULL)"
+"""An answer of which nobody knows what it saved."""
+_SAVED = f"""
+    CASE WHEN SUM({_UNCOMPARED}) THEN SUM(baseline_usd - cost_usd) ELSE TOTAL(baseline_usd - cost_usd) END,
+    COALESCE(SUM({_UNCOMPARED}), 0)
+"""
+"""Of the answers that can be compared, nothing where there are others only; and how many those are."""
 _TOTALS = f"COUNT(*), COALESCE(SUM({_FAILS}), 0), TOTAL(cost_usd), TOTAL(wasted_usd), {_SAVED}"
 _SPEND = f"""
     SELECT DATE(time, 'unixepoch') AS day, model, COUNT(*), SUM({_FAILS}), TOTAL(prompt_tokens),
         TOTAL(completion_tokens), TOTAL(cost_usd), SUM(model IS NOT NULL AND cost_usd IS NULL),
-        TOTAL(wasted_usd), TOTAL(baseline_usd), {_SAVED}
+        TOTAL(wasted_usd), SUM(baseline_usd), {_SAVED}
     FROM calls WHERE time >= ? AND time < ? GROUP BY day, model ORDER BY day, TOTAL(cost_usd) DESC
 """  # noqa: S608
 
@@ -311,8 +316,13 @@ def summaries(records: Iterable[CallRecord], query: Query) -> list[Row]:
     for record in records:
         values = dict(zip(COLUMNS, columns(record), strict=True))
         if len(found) < query.limit and _matches(values, query):
-            found.append({"cursor": None, **values, "score": None})
+            found.append(_told({"cursor": None, **values, "score": None}))
     return found
+
+
+def _told(summary: Row) -> Row:
+    """SQLite has no truth values."""
+    return {**summary, "fallback": bool(summary["fallback"])}
 
 
 def _matches(values: Row, query: Query) -> bool:

@@ -126,7 +126,7 @@ def test_a_summary_has_all_columns_and_a_record_is_whole(kept: Path, archive: Ar
         found = reader.record("a-good")
         assert reader.record("a-") is None
     assert set(summary) == {"cursor", "score", *COLUMNS} and summary["score"] == 1.0
-    assert (summary["prompt_tokens"], summary["cost_usd"], summary["fallback"]) == (100, 0.002, 1)
+    assert (summary["prompt_tokens"], summary["cost_usd"], summary["fallback"]) == (100, 0.002, True)
     assert found is not None and found[1] == 1.0
     assert len(json.loads(found[0])["attempts"]) == 2
 
@@ -149,7 +149,34 @@ def test_spend_by_day_and_model(kept: Path, archive: Archive, make: Make) -> Non
         "cost_usd": pytest.approx(0.006),
         "wasted_usd": pytest.approx(0.004),
         "saved_usd": pytest.approx(0.008),
+        "saved_unknown": 3,
     }
+
+
+@pytest.mark.parametrize(
+    ("kept", "saved", "unknown"),
+    [
+        pytest.param([], 0.0, 0, id="no call"),
+        pytest.param(
+            [{"selected_model": None, "cost_usd": None, "baseline_usd": None}], 0.0, 0, id="no answer"
+        ),
+        pytest.param([{}], 0.003, 0, id="a baseline"),
+        pytest.param([{"baseline_usd": None}], None, 1, id="no baseline"),
+        pytest.param([{"cost_usd": None}], None, 1, id="no price"),
+        pytest.param([{}, {"baseline_usd": None}], 0.003, 1, id="a baseline since a while"),
+    ],
+)
+def test_what_was_saved_is_unknown_where_nothing_can_be_compared(
+    archive: Archive, make: Make, path: Path, kept: list[dict[str, Any]], saved: float | None, unknown: int
+) -> None:
+    made = {"cost_usd": 0.001, "baseline_usd": 0.004}
+    archive.add(rows(*(make(**{**made, **fields}) for fields in kept)))
+    with Reader(path) as reader:
+        total, days = reader.totals(Query()), reader.spend(NOON - 1, NOON + 1)
+    assert (total["saved_usd"], total["saved_unknown"]) == (saved and pytest.approx(saved), unknown)
+    assert [(day["saved_usd"], day["saved_unknown"]) for day in days] == [
+        (saved and pytest.approx(saved), unknown)
+    ][: len(kept)]
 
 
 def test_trends_count_attempts_by_model_and_time(archive: Archive, make: Make, path: Path) -> None:
