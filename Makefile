@@ -63,6 +63,11 @@ collector:  ## build OpenTelemetry's collector (needs Go); without it the tests 
 	GOBIN=$(CURDIR)/.cache/otelcol go install go.opentelemetry.io/collector/cmd/builder@v0.165.0
 	cd .cache/otelcol && ./builder --config $(CURDIR)/tests/e2e/collector.yml
 
+dashboards:  ## check the Grafana dashboards by Grafana's own schema (needs Go); without it that test skips, and says so
+	@mkdir -p .cache/dashboards
+	cd tests/deploy/grafana && go build -o $(CURDIR)/.cache/dashboards/dashboards .
+	.cache/dashboards/dashboards deploy/grafana/dashboards/*.json
+
 bench-peers:  ## install the peers that `make bench` compares with
 	$(PYTHON) -m venv .cache/peers
 	.cache/peers/bin/pip install --quiet 'litellm[proxy]'
@@ -106,4 +111,4 @@ clean:  ## remove what the other targets made
 	  npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix $@ $(AIMOCK); \
 	fi
 
-.PHONY: help run test check lint scorecard format sixteen sixteen-full hostile hostile-upstreams overload page soak forty bench bench-peers prometheus collector wheel lock clean train
+.PHONY: help run test check lint scorecard format sixteen sixteen-full hostile hostile-upstreams overload page soak forty bench bench-peers prometheus collector dashboards wheel lock clean train
