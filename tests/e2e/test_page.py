@@ -17,6 +17,9 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tests.e2e.kuro import ADMIN, PATIENCE, Kuro, model, write_config
+from tests.e2e.test_adapt import configured as adapting
+from tests.e2e.test_adapt import moved
+from tests.e2e.test_orders import until
 from tests.stub import StubUpstream, fail, ok
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -213,6 +216,49 @@ def test_spend(page: Page) -> None:
     assert "$" in figures and page.the("#spend-chart svg").is_displayed()
     assert "two" in page.the("#spend-table").text
     page.picture("spend")
+
+
+def test_what_is_unknown_is_not_nothing(browser: Chrome, stub: StubUpstream, tmp_path: Path) -> None:
+    stub.script("one", ok("Hello."))
+    config = write_config(tmp_path, stub.url, [model("one")], proxy={"admin_key": ADMIN})
+    with Kuro(config) as proxy:
+        proxy.chat(hello("one"), x_request_id="a-call")
+        page = Page(browser, proxy)
+        page.open()
+        page.enter()
+        page.the('tr[data-id="a-call"]').click()
+        page.says("#call-body", "unknown: telemetry.baseline was not set")
+        page.the("[data-close]").click()
+        page.the("#tab-spend").click()
+        assert "unknown\nsaved: set telemetry.baseline" in page.says("#spend-figures", "saved")
+        page.picture("unknown")
+        assert page.complaints() == []
+
+
+def test_each_worker_is_shown_and_what_was_learned_can_be_forgotten(
+    browser: Chrome, stub: StubUpstream, tmp_path: Path
+) -> None:
+    stub.script("second", ok("Here."))
+    stub.script("first", ok("Here."))
+    with Kuro(adapting(stub, tmp_path), "--workers", "2") as proxy:
+        until(lambda: moved(proxy), lambda workers: len(workers) == 2)
+        stub.script("first", fail(500))
+        until(lambda: (proxy.chat(hello("auto")), moved(proxy))[1], all)
+        page = Page(browser, proxy)
+        page.open()
+        page.enter()
+        page.the("#tab-models").click()
+        page.says('[data-model="first"]', "success −0.")
+        assert "Forget what was learned" not in page.the('[data-model="second"]').text
+        page.the('[data-model="first"] summary').click()
+        told = page.says('[data-model="first"] details', "worker 1")
+        assert "worker 2" in told and told.count("● closed") == 2 and told.count("learned success −0.") == 2
+        page.picture("workers")
+        page.button("Forget what was learned", '[data-model="first"]').click()
+        page.until(lambda: "−0." not in page.the('[data-model="first"]').text)
+        assert moved(proxy) == [{}, {}]
+        page.the('[data-model="first"] details dl')  # it stays open when it is drawn anew
+        assert page.complaints() == []
 
 
 def test_the_playground_explains_and_sends(page: Page) -> None:

@@ -19,7 +19,7 @@ function make(name, attributes = {}, ...children) {
   return element;
 }
 
-const dollars = (usd) => (usd === null || usd === undefined ? "–" : `$${usd.toFixed(usd !== 0 && Math.abs(usd) < 0.01 ? 6 : 4)}`);
+const dollars = (usd) => (usd === null || usd === undefined ? "–" : `${usd < 0 ? "−" : ""}$${Math.abs(usd).toFixed(usd !== 0 && Math.abs(usd) < 0.01 ? 6 : 4)}`);
 const whole = (number) => Math.round(number).toLocaleString("en");
 const percent = (share) => `${(100 * share).toFixed(share > 0.995 && share < 1 ? 1 : 0)} %`;
 const clock = (unix) => new Date(1000 * unix).toLocaleTimeString();
@@ -146,13 +146,13 @@ async function lookAtCalls() {
 
 function callRow(call, fresh) {
   const outcome = call.outcome === "ok" ? "ok" : `${call.outcome} ${call.status}`;
-  const saved = call.cost_usd === null || call.baseline_usd === null ? null : call.baseline_usd - call.cost_usd;
+  const less = call.cost_usd === null || call.baseline_usd === null ? null : call.baseline_usd - call.cost_usd;
   const tokens = call.prompt_tokens === null ? "–" : `${call.prompt_tokens} + ${call.completion_tokens}`;
   const cells = [
     [clock(call.time)], [call.request_id], [(call.model || call.requested_model || "–") + (call.fallback ? " (fallback)" : "")],
     [call.intent || "–"], [call.route || "–"],
     [outcome, { ok: "good", caller_left: "faint", refused: "warn" }[call.outcome] || "bad"],
-    [tokens, "number"], [dollars(call.cost_usd), "number"], [dollars(saved), "number"], [whole(call.latency_ms), "number"],
+    [tokens, "number"], [dollars(call.cost_usd), "number"], [dollars(less), "number"], [whole(call.latency_ms), "number"],
   ];
   const go = () => showCall(call.request_id);
   return make("tr", {
@@ -171,7 +171,7 @@ async function showCall(id) {
       intent: call.intent, route: call.route, profile: call.profile, "key": call.key_id,
       "time": new Date(1000 * call.time).toLocaleString(), "took": seconds(call.latency_ms), "first token": seconds(call.ttft_ms),
       "our part": `${(call.overhead_ms || 0).toFixed(2)} ms`, "cost": dollars(call.cost_usd), "wasted": dollars(call.wasted_usd),
-      "at the baseline": dollars(call.baseline_usd), "feedback": call.score, "prompt": call.prompt,
+      "at the baseline": dollars(call.baseline_usd), "saved": saved(call), "feedback": call.score, "prompt": call.prompt,
     }),
     make("h3", {}, "Attempts"), attempts(call.attempts),
   ];
@@ -183,6 +183,13 @@ async function showCall(id) {
   parts.push(make("details", {}, make("summary", {}, "The whole record"), make("pre", {}, JSON.stringify(call, null, 2))));
   $("call-body").replaceChildren(...parts);
   $("call").showModal();
+}
+
+// Unknown is not nothing: it says what is missing.
+function saved(call) {
+  if (!call.usage) return null;
+  if (call.cost_usd === null) return "unknown: the model has no price";
+  return call.baseline_usd === null ? "unknown: telemetry.baseline was not set" : dollars(call.baseline_usd - call.cost_usd);
 }
 
 function facts(pairs) {
@@ -262,13 +269,15 @@ async function lookAtModels() {
   const [models, trends] = await Promise.all([ask("/models"), ask("/trends?since=1h").catch(() => ({ data: [] }))]);
   const points = Object.fromEntries(trends.data.map((trend) => [trend.model, trend.points]));
   const focused = document.activeElement?.dataset?.what;
-  $("models").firstElementChild.replaceChildren(...models.data.map((model) => modelCard(model, points[model.id] || [])));
+  const opened = new Set([...$("models").querySelectorAll("details[open]")].map((each) => each.closest("article").dataset.model));
+  $("models").firstElementChild.replaceChildren(...models.data.map((model) => modelCard(model, points[model.id] || [], opened.has(model.id))));
+  say("models-said", models.silent.length ? `Says nothing at present: worker ${models.silent.join(", ")}.` : "");
   if (focused) document.querySelector(`[data-what="${CSS.escape(focused)}"]`)?.focus();
 }
 
 const STATES = { closed: ["good", "● closed"], half_open: ["warn", "◐ half open"], open: ["bad", "○ open"] };
 
-function modelCard(model, points) {
+function modelCard(model, points, opened) {
   const circuit = model.circuit || { state: "closed" };
   const [kind, state] = STATES[circuit.state] || ["faint", circuit.state];
   const seen = model.observed || {};
@@ -279,6 +288,7 @@ function modelCard(model, points) {
       try { await ask(path, body); await lookAtModels(); say("status", `${model.id}: ${label.toLowerCase()} done`); } catch (error) { say("status", error.message); }
     },
   }, label);
+  const learned = Object.values(model.workers).some((seen) => Object.keys(seen.moved).length);
   const circuits = `/models/${model.id.split("/").map(encodeURIComponent).join("/")}`;
   return make("article", { class: "card", "data-model": model.id },
     make("h2", {}, model.id, " ", make("span", { class: `chip ${kind}` }, state), disabled ? make("span", { class: "chip warn" }, "disabled") : null),
@@ -288,13 +298,38 @@ function modelCard(model, points) {
       "first token": seen.ttft ? seconds(1000 * seen.ttft) : null, speed: seen.speed ? `${whole(seen.speed)} tokens/s` : null,
       "throttled for": circuit.throttled_for ? `${circuit.throttled_for.toFixed(1)} s` : null,
       "asked again in": circuit.retry_after ? `${circuit.retry_after.toFixed(1)} s` : null,
-      failures: circuit.failures || null, "disabled until": disabled?.until ? new Date(1000 * disabled.until).toLocaleString() : null, reason: disabled?.reason,
+      learned: learned ? moved(Object.values(model.workers)) : null, failures: circuit.failures || null, "disabled until": disabled?.until ? new Date(1000 * disabled.until).toLocaleString() : null, reason: disabled?.reason,
     }),
     spark("success", points.map((point) => [point.at, point.attempts ? point.ok / point.attempts : null]), 1),
     spark("first token", points.map((point) => [point.at, point.ttft_ms]), null),
+    byWorker(model.workers, opened),
     make("div", { class: "bar" },
       act("Open", `${circuits}/circuit`, { action: "open" }), act("Close", `${circuits}/circuit`, { action: "close" }), act("Reset", `${circuits}/circuit`, { action: "reset" }),
+      learned ? act("Forget what was learned", "/weights/reset", { model: model.id }) : null,
       disabled ? act("Enable", `${circuits}/enable`, {}) : act("Disable for 1 h", `${circuits}/disable`, { for: 3600, reason: "by hand, on the page" })));
+}
+
+// What lasting evidence has moved of one worker's terms, or of several: from the least to the most.
+function moved(workers) {
+  const terms = [...new Set(workers.flatMap((seen) => Object.keys(seen.moved)))];
+  const signed = (by) => `${by < 0 ? "−" : "+"}${Math.abs(by).toFixed(2)}`;
+  return terms.map((term) => {
+    const by = workers.map((seen) => seen.moved[term] || 0).sort((a, b) => a - b);
+    return `${term} ${[...new Set([signed(by[0]), signed(by.at(-1))])].join(" to ")}`;
+  }).join(", ");
+}
+
+// Each worker has circuits and observations of its own.
+function byWorker(workers, opened) {
+  const names = Object.keys(workers);
+  if (names.length < 2) return null;
+  const told = ({ circuit, observed, in_flight, ...seen }) => [
+    (STATES[circuit.state] || ["", circuit.state])[1], observed.evidence > 0 ? `success ${percent(observed.success)}` : "not seen yet",
+    observed.evidence > 0 && observed.ttft ? `first token ${seconds(1000 * observed.ttft)}` : null,
+    in_flight ? `${whole(in_flight)} open calls` : null, moved([seen]) ? `learned ${moved([seen])}` : null,
+  ].filter(Boolean).join(" · ");
+  return make("details", { open: opened }, make("summary", {}, `${names.length} workers`),
+    facts(Object.fromEntries(names.map((name) => [`worker ${name}`, told(workers[name])]))));
 }
 
 // The last hour as a line; a minute without attempts is a gap.
@@ -320,8 +355,12 @@ async function lookAtSpend() {
   const days = Number(new FormData($("period")).get("days"));
   const { data } = await ask(`/spend?since=${days}d`);
   const sum = (name) => data.reduce((total, row) => total + (row[name] || 0), 0);
+  const unknown = sum("saved_unknown");
+  const known = !unknown || data.some((row) => row.model && row.saved_usd !== null);
   $("spend-figures").replaceChildren(...[
-    ["calls", whole(sum("calls"))], ["cost", dollars(sum("cost_usd"))], ["wasted", dollars(sum("wasted_usd"))], ["saved", dollars(sum("saved_usd"))],
+    ["calls", whole(sum("calls"))], ["cost", dollars(sum("cost_usd"))], ["wasted", dollars(sum("wasted_usd"))],
+    known ? [unknown ? `saved; unknown of ${whole(unknown)} calls` : "saved", dollars(sum("saved_usd"))]
+      : [sum("baseline_usd") ? "saved: no price is known" : "saved: set telemetry.baseline", "unknown"],
   ].map(([name, value]) => make("div", {}, make("strong", {}, value), name)));
   $("spend-table").tBodies[0].replaceChildren(...[...data].reverse().map((row) => make("tr", {},
     make("td", {}, row.day), make("td", {}, row.model || "none answered"),
