@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.kuro import ADMIN, Kuro, model, write_config
-from tests.stub import Received, Reply, StubUpstream, fail, ok
+from tests.e2e.kuro import ADMIN, Kuro, model, running, write_config
+from tests.stub import Gate, Received, Reply, StubUpstream, fail, gated, ok
 
 EASY = "hi"
 HARD = (
@@ -35,6 +36,7 @@ MODELS = [
     ),
     model("plain", capabilities={}),
 ]
+FEW = [{**MODELS[0], "fallback": ["plain"]}, MODELS[2]]
 ROUTING = {"effort": {"enabled": True, "low": 0.15, "high": 0.4}, "sticky": {"size": 0}}
 
 
@@ -176,3 +178,76 @@ def test_what_is_refused_without_our_word_too(
     assert heard.efforts() == told
     assert thinking.chat(asks(EASY, seed="x"))[0] == 400
     assert heard.efforts()[len(told)] == "low", "nothing is learned of it"
+
+
+# --- what stands beside it -----------------------------------------------------------------------
+
+
+def test_a_conversation_keeps_its_level_while_its_prompt_is_cached(
+    stub: StubUpstream, tmp_path: Path
+) -> None:
+    routing = {**ROUTING, "sticky": {}}
+    chat = [{"role": "user", "content": f"{HARD}. It stands between these: {'red, green, blue ' * 900}"}]
+    with running(write_config(tmp_path, stub.url, FEW, routing=routing)) as kuro:
+        heard = Heard(stub)
+        for text in ("ok", "thanks"):
+            kuro.chat({"model": "auto", "messages": chat})
+            chat += [{"role": "assistant", "content": "Here."}, {"role": "user", "content": text}]
+        _, _, body = kuro.chat({"model": "auto", "messages": chat}, x_kuro_trace="1")
+    assert heard.efforts() == ["high", "high", "high"]
+    assert body["kuro"]["effort"]["why"] == "no less than the turn before, whose prompt is in the cache"
+
+
+def test_a_judge_thinks_as_little_as_it_can(stub: StubUpstream, tmp_path: Path) -> None:
+    stub.script("judge", ok('{"intent": "math", "confidence": 1, "difficulty": 1}'))
+    judge = model("judge", capabilities={}, reasoning_effort=["minimal", "high"])
+    asking = {"enabled": True, "model": "judge", "intent_margin": 1.0}
+    config = write_config(tmp_path, stub.url, [*FEW, judge], routing={**ROUTING, "judge": asking})
+    with running(config) as kuro:
+        heard = Heard(stub)
+        kuro.chat(asks("The one with the three apples, again"))
+    assert heard.efforts() == ["minimal", "high"]
+
+
+def test_a_reload_switches_it_on_and_forgets_what_was_refused(stub: StubUpstream, tmp_path: Path) -> None:
+    models, admin = FEW, {"admin_key": ADMIN, "reload": {"watch": False}}
+    config = write_config(tmp_path, stub.url, models, proxy=admin)
+    stub.script("thinker", picky)
+    with running(config) as kuro:
+        heard = Heard(stub)
+        for routing in ({}, ROUTING, {**ROUTING, "cache": {"size": 0}}):
+            write_config(tmp_path, stub.url, models, proxy=admin, routing=routing)
+            kuro.admin("/reload", {})
+            kuro.chat(asks(HARD, tools=TOOLS))
+            kuro.chat(asks(HARD, tools=TOOLS))
+    assert heard.efforts() == [None, None, "high", None, None, "high", None, None]
+
+
+def test_a_hedge_that_refuses_our_word_ends_no_walk(stub: StubUpstream, tmp_path: Path) -> None:
+    hedging = {"enabled": True, "share": 1, "min_delay": 0.05, "min_answers": 2.5}
+    config = write_config(
+        tmp_path,
+        stub.url,
+        [MODELS[0], model("claude", capabilities={}, reasoning_effort=["high"]), MODELS[2]],
+        proxy={"hedging": hedging, "retries": {"max_retries": 0}},
+        routing=ROUTING,
+    )
+    with running(config) as kuro:
+        for number in range(4):
+            kuro.chat(asks(f"{HARD} {number}", stream=True))
+        late = Gate()
+
+        def refuses(received: Received) -> Reply:
+            late.release()
+            return fail(400, "no reasoning_effort here")(received)
+
+        stub.script("thinker", gated(late, fail(503)))
+        stub.script("claude", refuses)
+        _, headers, _ = kuro.chat(asks(f"{HARD}!", stream=True), x_request_id="effort-3")
+        tried = kuro.record("effort-3")["attempts"]
+    assert headers["x-kuro-model"] == "plain"
+    assert [(each["model"], each["failure"], each["hedge"]) for each in tried] == [
+        ("thinker", "unavailable", False),
+        ("claude", "bad_request", True),
+        ("plain", None, False),
+    ]

@@ -9,6 +9,7 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import fields
 
+from proxy.effort import Effort
 from proxy.routing.policy import RoutingPolicy, Rule, Step
 from proxy.server.policy import AccessKey
 from proxy.settings import FILES, INTENTS, PROXY, REGISTRY, ROUTING, Settings, default_directory, load
@@ -105,7 +106,8 @@ def test_nothing_ready_is_a_warning(tmp_path: Path) -> None:
 def test_a_model_is_all_that_its_entry_says(tmp_path: Path) -> None:
     entry = """capabilities: {math: 0.5}, supports: [tools, vision], aliases: [sea],
       context_window: 1000, max_output_tokens: 500,
-      weights: {quality: 0.9, latency: 0.1}, price: {input: 1, output: 2, cached_input: 0.5}"""
+      weights: {quality: 0.9, latency: 0.1}, price: {input: 1, output: 2, cached_input: 0.5},
+      reasoning_effort: [high, low, none]"""
     made = loaded(tmp_path, {REGISTRY: model(entry)}).models[-1]
     assert made.capabilities == {"math": 0.5}
     assert made.supports == {Need.TOOLS, Need.VISION}
@@ -113,6 +115,7 @@ def test_a_model_is_all_that_its_entry_says(tmp_path: Path) -> None:
     assert made.weights == Priors(0.9, 0.1)
     assert made.price == Price(1.0, 2.0, 0.5)
     assert made.aliases == ("sea",)
+    assert made.reasoning_effort == (Effort.NONE, Effort.LOW, Effort.HIGH)
 
 
 def test_a_plain_list_of_capabilities_means_one_each_and_no_price_is_unknown(tmp_path: Path) -> None:
@@ -140,6 +143,13 @@ def test_a_rule_of_several_models_becomes_a_rule_for_each_and_aliases_become_ids
     assert [(rule.name, rule.model) for rule in routing.rules] == [("r", "b"), ("r", "a")]
     assert routing.rules[0].when.headers == {"x-team": "x"}
     assert routing.default_model == "b"
+
+
+@pytest.mark.parametrize(("levels", "told"), [("", 1), ("reasoning_effort: [low]", 0)])
+def test_levels_that_no_ready_model_takes_are_warned_of(tmp_path: Path, levels: str, told: int) -> None:
+    settings = loaded(tmp_path, {REGISTRY: model(levels), ROUTING: "effort: {enabled: true}"})
+    said = "effort.enabled: no ready model has levels of reasoning_effort, so nobody is told any"
+    assert settings.warnings.count(said) == told
 
 
 def test_what_names_a_model_that_is_left_out_is_warned_of_and_does_without(tmp_path: Path) -> None:
