@@ -22,7 +22,7 @@ from proxy.routing.climb import Memory
 from proxy.routing.explain import decide
 from proxy.routing.replay import Replay
 from proxy.routing.router import Router, new_memory
-from proxy.routing.scoring import Standing, View
+from proxy.routing.standing import Standing, View
 from proxy.settings import Settings
 from proxy.wire.chat import parse
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from proxy.routing.policy import AdaptPolicy
-from proxy.routing.scoring import Stand, Standing, swiftness
+from proxy.routing.standing import Stand, Standing, swiftness
 
 STEP = 0.1
 """Shifts change by no less, but for going back to nothing: what a score rests on shall not flicker."""

@@ -12,7 +12,7 @@ from proxy.routing.language import language
 from proxy.routing.memory import Clock, Decision, Once, Recent
 from proxy.routing.policy import RoutingPolicy, Weights
 from proxy.routing.pool import Pool, Pools
-from proxy.routing.scoring import Stand
+from proxy.routing.standing import Stand, Standing
 from proxy.routing.steering import FREE, Steering, leaning
 from proxy.types import Choice, Classification, Features, Incumbent, Judged, Model
 
@@ -43,10 +43,10 @@ class Sight:
 
     def __init__(
         self,
-        standing: scoring.Standing,
+        standing: Standing,
         profiles: Mapping[str, Weights],
         lengths: scoring.Lengths,
-        unmoved: scoring.Standing | None = None,
+        unmoved: Standing | None = None,
     ) -> None:
         """`unmoved`: the standing without what lasting evidence has moved, where it has moved any."""
         self.standing = standing
@@ -121,7 +121,7 @@ class Past(Struct, frozen=True):
     incumbent: Incumbent | None
     """The conversation's model, as the turn before left it."""
     shut: frozenset[str]
-    standing: scoring.Standing
+    standing: Standing
     ranking: scoring.Ranking | None
     """The totals, where they hold for whoever decides again."""
     steering: Steering = FREE

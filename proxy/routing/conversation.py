@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from proxy.effort import Effort
 from proxy.routing.policy import Step, StickyPolicy, Weights
-from proxy.routing.scoring import PATIENCE, Candidate, Stand, felt, promptness
+from proxy.routing.scoring import felt, promptness
+from proxy.routing.standing import PATIENCE, Candidate, Stand
 from proxy.types import Classification, Features, Incumbent, Need, RoutePlan
 
 CACHEABLE = 1_024

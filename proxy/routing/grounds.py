@@ -11,7 +11,8 @@ from proxy.record import Grounds
 from proxy.routing.climb import Past
 from proxy.routing.effort import OWN
 from proxy.routing.language import language
-from proxy.routing.scoring import Ranking, Stand
+from proxy.routing.scoring import Ranking
+from proxy.routing.standing import Stand
 from proxy.routing.steering import Steering
 from proxy.types import Classification, Features, Need, RoutePlan
 

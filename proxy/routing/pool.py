@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from proxy.routing.scoring import Candidate
+from proxy.routing.standing import Candidate
 from proxy.types import Features, Model, Need
 
 ESTIMATE_SLACK = 1.05

@@ -23,6 +23,7 @@ from proxy.routing.features import extract
 from proxy.routing.memory import Clock, Glance, Once, Recent, digest
 from proxy.routing.policy import RoutingPolicy, Step
 from proxy.routing.pool import Pools
+from proxy.routing.standing import Candidate, Standing, View, candidates, standing
 from proxy.routing.steering import FREE, Helm, Steering
 from proxy.routing.steps import REVISES, default, take
 from proxy.routing.why import climb_with_reasons, filtered, scores
@@ -81,9 +82,9 @@ class Router:
         classify: Callable[[Features], Classification],
         memory: Memory,
         shut: Callable[[frozenset[str]], frozenset[str]],
-        view: scoring.View,
+        view: View,
         intent_needs: Mapping[str, Iterable[Need]] | None = None,
-        moved: Callable[[], scoring.Standing] = dict,
+        moved: Callable[[], Standing] = dict,
         chance: Callable[[], float] = lambda: 1.0,
         obstacle: Callable[[str], str] = lambda _: "",
         lengths: scoring.Lengths | None = None,
@@ -96,18 +97,18 @@ class Router:
         """
         ready = {model.id: model for model in models}
         lengths = lengths or {}
-        candidates = scoring.candidates(ready.values(), intent_needs)
+        prepared = candidates(ready.values(), intent_needs)
         self.ground = Ground(
             policy=policy,
             models=ready,
             ids=frozenset(ready),
-            pools=Pools(candidates),
+            pools=Pools(prepared),
             intents=tuple(intents),
             lengths=lengths,
             classify=classify,
             shut=shut,
             obstacle=obstacle,
-            sight=Glance(partial(_look, candidates, policy, lengths, view, moved), GLANCE, memory.clock),
+            sight=Glance(partial(_look, prepared, policy, lengths, view, moved), GLANCE, memory.clock),
             memory=memory,
             rules=rules.prepare(policy.rules),
             headers=rules.headers(policy.rules),
@@ -186,8 +187,8 @@ class Router:
 
     def decide_again(self, past: Past, *, traced: bool = False) -> RoutePlan:
         """The plan that this configuration makes of former grounds. Raises ApiError as `plan` does."""
-        standing = scoring.standing(self.ground.pools.all, lambda _: None)
-        known = {model: past.standing.get(model, stand) for model, stand in standing.items()}
+        priors = standing(self.ground.pools.all, lambda _: None)
+        known = {model: past.standing.get(model, stand) for model, stand in priors.items()}
         climb = Climb.again(self.ground, replace(past, standing=known))
         if traced:
             plan = self._traced(climb, past.features)
@@ -317,15 +318,15 @@ def _asked_for(models: tuple[str, ...], request: ChatRequest, traced: bool) -> R
 
 
 def _look(
-    candidates: Sequence[scoring.Candidate],
+    pool: Sequence[Candidate],
     policy: RoutingPolicy,
     lengths: scoring.Lengths,
-    view: scoring.View,
-    moved: Callable[[], scoring.Standing],
+    view: View,
+    moved: Callable[[], Standing],
 ) -> Sight:
     shifts = moved()
-    unmoved = scoring.standing(candidates, view) if shifts else None
-    return Sight(scoring.standing(candidates, view, shifts), policy.profiles, lengths, unmoved)
+    unmoved = standing(pool, view) if shifts else None
+    return Sight(standing(pool, view, shifts), policy.profiles, lengths, unmoved)
 
 
 def _refused(climb: Climb) -> ApiError:

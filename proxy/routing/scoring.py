@@ -19,24 +19,15 @@ Who can serve the request at all is `proxy.routing.pool`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import inf, log1p, sqrt
 from operator import itemgetter
-from statistics import median
-from typing import NamedTuple, Protocol
-
-from msgspec import Struct
 
 from proxy.routing.difficulty import EASIEST, HARDEST
 from proxy.routing.policy import Weights
-from proxy.types import Classification, Features, Model, Need, Scored
+from proxy.routing.standing import TYPICAL_COMPLETION, Candidate, Stand, Standing
+from proxy.types import Classification, Features, Scored
 
-EVIDENCE_HALF = 10.0
-"""Observations at which what was seen weighs as much as the registry's prior."""
-PATIENCE = 3.0
-"""Seconds to an answer at which the latency term is 0.5."""
-TYPICAL_COMPLETION = 300
-"""Tokens of a typical answer: the latency prior is for one, and intents that say nothing expect one."""
 FIRST = 0.25
 """Part of a typical answer's time that goes before its first token."""
 TRIFLE = 0.0001
@@ -44,50 +35,10 @@ TRIFLE = 0.0001
 price is felt alike from then on, however long the prompt, and a trifle isn't felt."""
 FORTUNE = 10.0
 """USD of a call from which the cost term is 1."""
-UNPRICED = 3.0
-"""USD per million tokens that all models are taken to cost where no price is known."""
 LEADING = 4
 """Intents that count: those behind them are seldom more than doubt."""
 SUREST = 0.99
 """What the registry says of a model is taken for no surer than this: neither sure to do nor to fail."""
-
-
-class Observed(Protocol):
-    """What was seen of a model lately."""
-
-    @property
-    def success(self) -> float:
-        """0..1 of its attempts that answered."""
-
-    @property
-    def ttft(self) -> float | None:
-        """Seconds to the first token, failures counted as slow; None: never seen."""
-
-    @property
-    def speed(self) -> float | None:
-        """Tokens per second; None: never seen."""
-
-    @property
-    def evidence(self) -> float:
-        """How many recent attempts this rests on, older ones counting less."""
-
-
-View = Callable[[str], Observed | None]
-"""Registry id -> what was observed, or None."""
-
-
-class Stand(NamedTuple):
-    """What is known of a model whatever the request, 0..1 each; or what each of these is moved by."""
-
-    latency: float
-    """The term for a typical answer."""
-    success: float
-    quality: float
-    """The prior, moved by lasting evidence."""
-
-
-Standing = Mapping[str, Stand]
-"""Registry id -> how it stands."""
 
 Lengths = Mapping[str, int]
 """Intent -> tokens that an answer usually has; TYPICAL_COMPLETION where it isn't named."""
@@ -97,62 +48,6 @@ Ranking = dict[str, float]
 
 TERMS = ("quality", "success", "latency", "cost")
 """What `explain` names. `Weights` has a field for each."""
-
-
-class Candidate(Struct, frozen=True):
-    """A model with what of its scores doesn't depend on the request."""
-
-    model: Model
-    id: str
-    fitness: dict[str, float]
-    """Intent -> 0..1; 0 for those whose needs the model doesn't support."""
-    unsaid: float | None
-    """Fitness for intents that aren't in `fitness`; None: its quality is all that is known."""
-    quality: float
-    latency: float
-    price_in: float
-    price_out: float
-
-
-def candidates(
-    models: Iterable[Model], intent_needs: Mapping[str, Iterable[Need]] | None = None
-) -> tuple[Candidate, ...]:
-    """Prepares models for ranking. An unknown price counts as the median of the known ones.
-
-    `intent_needs`: what a model must support to have any fitness for an intent.
-    """
-    models = tuple(models)
-    known = [m.price for m in models if m.price is not None]
-    middle_in = median([p.input for p in known]) if known else UNPRICED
-    middle_out = median([p.output for p in known]) if known else UNPRICED
-    return tuple(
-        Candidate(
-            model=m,
-            id=m.id,
-            fitness=_fitness(m, intent_needs or {}),
-            unsaid=0.0 if m.capabilities else None,
-            quality=m.weights.quality,
-            latency=m.weights.latency,
-            price_in=m.price.input if m.price else middle_in,
-            price_out=m.price.output if m.price else middle_out,
-        )
-        for m in models
-    )
-
-
-def standing(pool: Iterable[Candidate], view: View, moved: Standing | None = None) -> Standing:
-    """How every candidate stands: the nearer to what was observed the more was observed; then `moved`."""
-    shifts = moved or {}
-    return {
-        candidate.id: _moved(_seen(candidate, view(candidate.id)), shifts.get(candidate.id))
-        for candidate in pool
-    }
-
-
-def swiftness(ttft: float, speed: float | None) -> float:
-    """The latency term of a typical answer that began after `ttft` seconds, at `speed` tokens a second."""
-    writing = TYPICAL_COMPLETION / speed if speed else 0.0
-    return PATIENCE / (PATIENCE + ttft + writing)
 
 
 def promptness(latency: float, tokens: float) -> float:
@@ -247,12 +142,6 @@ def explain(
     )
 
 
-def _fitness(model: Model, intent_needs: Mapping[str, Iterable[Need]]) -> dict[str, float]:
-    """The registry's fitness, 0 for the intents whose needs the model doesn't support."""
-    lacking = {name: 0.0 for name, needs in intent_needs.items() if not model.supports.issuperset(needs)}
-    return {**model.capabilities, **lacking}
-
-
 def _fixed(candidate: Candidate, weights: Weights, stand: Stand) -> tuple[float, float, float, float]:
     """What no request changes: success, weighted; slowness; what a token read and one written cost, in
     TRIFLEs."""
@@ -288,23 +177,6 @@ def _slowness(latency: float) -> float:
 def _extent(tokens: float) -> float:
     """How long an answer of so many tokens takes, beside a typical one."""
     return FIRST + (1.0 - FIRST) * tokens / TYPICAL_COMPLETION
-
-
-def _seen(candidate: Candidate, observed: Observed | None) -> Stand:
-    if observed is None or observed.evidence <= 0.0:
-        return Stand(candidate.latency, 1.0, candidate.quality)
-    share = observed.evidence / (observed.evidence + EVIDENCE_HALF)
-    success = 1.0 + share * (observed.success - 1.0)
-    if observed.ttft is None:
-        return Stand(candidate.latency, success, candidate.quality)
-    latency = swiftness(observed.ttft, observed.speed)
-    return Stand(candidate.latency + share * (latency - candidate.latency), success, candidate.quality)
-
-
-def _moved(stand: Stand, by: Stand | None) -> Stand:
-    if by is None:
-        return stand
-    return Stand(*(min(max(term + shift, 0.0), 1.0) for term, shift in zip(stand, by, strict=True)))
 
 
 _MOST = log1p(FORTUNE / TRIFLE)

@@ -13,7 +13,7 @@ from proxy.routing import scoring
 from proxy.routing.adapt import Adapt
 from proxy.routing.climb import Ground
 from proxy.routing.policy import PROFILES
-from proxy.routing.scoring import Candidate, Stand, View
+from proxy.routing.standing import Candidate, Stand, View, standing
 
 DIGITS = 4
 AS_BUILT_IN = "as built in"
@@ -23,9 +23,9 @@ AS_BUILT_IN = "as built in"
 def in_force(ground: Ground, view: View, adapt: Adapt) -> dict[str, Any]:
     """Of one process: what it has observed is its own."""
     candidates = ground.pools.all
-    prior = scoring.standing(candidates, lambda _: None)
-    observed = scoring.standing(candidates, view)
-    value = scoring.standing(candidates, view, adapt.standing())
+    prior = standing(candidates, lambda _: None)
+    observed = standing(candidates, view)
+    value = standing(candidates, view, adapt.standing())
     profiles = ground.policy.profiles
     return {
         "object": "weights",
@@ -51,7 +51,7 @@ def _terms(candidate: Candidate, prior: Stand, observed: Stand, value: Stand) ->
             term: _term(getattr(prior, term), getattr(observed, term), getattr(value, term))
             for term in Stand._fields
         },
-        "capability": {"value": candidate.fitness, "elsewhere": candidate.unsaid, "from": "registry"},
+        "fitness": {"value": candidate.fitness, "elsewhere": candidate.unsaid, "from": "registry"},
         "cost": {
             "input": candidate.price_in,
             "output": candidate.price_out,

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from proxy.routing.adapt import SURE, Adapt, Seen, Shift, Signal, divergence
 from proxy.routing.policy import AdaptPolicy
-from proxy.routing.scoring import Stand, swiftness
+from proxy.routing.standing import Stand, swiftness
 
 ON = AdaptPolicy(enabled=True)
 Move = tuple[int, str, Signal, float]

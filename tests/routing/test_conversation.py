@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from proxy.routing.conversation import CACHEABLE, Held, continues, fingerprint, follow, meet, switching
 from proxy.routing.policy import StickyPolicy, Weights
-from proxy.routing.scoring import Candidate, Stand, candidates, felt
+from proxy.routing.scoring import felt
+from proxy.routing.standing import Candidate, Stand, candidates
 from proxy.types import Classification, Features, Incumbent, Model, Need, Price, RoutePlan
 
 CODE = Classification((("code", 0.9), ("chat", 0.1)))

@@ -15,7 +15,7 @@ from proxy.routing.grounds import grounds
 from proxy.routing.policy import Condition, EffortPolicy, RoutingPolicy, Rule, StickyPolicy
 from proxy.routing.replay import Replay, Stored, described
 from proxy.routing.router import Router
-from proxy.routing.scoring import Observed
+from proxy.routing.standing import Observed
 from proxy.types import Classification, Features, Model, Need, Price, Priors, RoutePlan, Usage
 from tests.routing.test_router import MODELS, ask, house, planned
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.routing.pool import ESTIMATE_SLACK, Pools, unfit
-from proxy.routing.scoring import candidates
+from proxy.routing.standing import candidates
 from proxy.types import Features, Model, Need
 
 

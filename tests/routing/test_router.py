@@ -24,7 +24,7 @@ from proxy.routing.policy import (
     StickyPolicy,
 )
 from proxy.routing.router import GLANCE, Router, new_memory
-from proxy.routing.scoring import Observed, Stand, Standing
+from proxy.routing.standing import Observed, Stand, Standing
 from proxy.types import ChatRequest, Classification, Features, Model, Need, Price, Priors, RoutePlan
 from proxy.wire.chat import parse
 

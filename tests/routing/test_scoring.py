@@ -12,21 +12,17 @@ from msgspec.structs import replace
 
 from proxy.routing.policy import PROFILES, Weights
 from proxy.routing.scoring import (
-    EVIDENCE_HALF,
     FORTUNE,
-    PATIENCE,
     TERMS,
     TRIFLE,
-    TYPICAL_COMPLETION,
     Lengths,
     Scorer,
-    candidates,
     expected,
     explain,
     felt,
     rank,
-    standing,
 )
+from proxy.routing.standing import PATIENCE, TYPICAL_COMPLETION, candidates, standing
 from proxy.types import Classification, Features, Model, Need, Price, Priors
 
 NO_LENGTHS: Lengths = {}
@@ -142,14 +138,6 @@ def test_a_model_that_names_no_intent_is_as_good_at_all_as_its_quality_says() ->
     assert term("quality", silent, classified(("math", 1.0))) == pytest.approx(0.8)
 
 
-def test_a_model_that_lacks_what_an_intent_needs_has_no_fitness_for_it() -> None:
-    needs = {"drawing": (Need.VISION,)}
-    blind, seeing = candidates(
-        (model("blind", drawing=1.0), model("seeing", drawing=0.3, supports=frozenset({Need.VISION}))), needs
-    )
-    assert (blind.fitness["drawing"], seeing.fitness["drawing"]) == (0.0, 0.3)
-
-
 SMALL, LARGE = model("small", quality=0.5, code=0.5), model("large", quality=0.95, code=0.95)
 
 
@@ -166,25 +154,6 @@ def test_easy_asks_are_answered_well_by_all_and_hard_ones_part_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "expected"),
-    [
-        pytest.param(None, 0.9, id="nothing seen leaves the prior"),
-        pytest.param(Seen(ttft=9.0, evidence=0.0), 0.9, id="no evidence leaves the prior"),
-        pytest.param(Seen(ttft=None), 0.9, id="attempts without a first token say nothing of latency"),
-        pytest.param(Seen(ttft=PATIENCE), 0.5, id="much evidence replaces it"),
-        pytest.param(Seen(ttft=PATIENCE, evidence=EVIDENCE_HALF), 0.7, id="some evidence goes half way"),
-        pytest.param(
-            Seen(ttft=1.0, speed=TYPICAL_COMPLETION / (PATIENCE - 1.0)), 0.5, id="writing takes its time, too"
-        ),
-        pytest.param(Seen(ttft=PATIENCE, speed=0.0), 0.5, id="a speed of nought is no speed"),
-        pytest.param(Seen(success=0.0, ttft=30.0), PATIENCE / 33.0, id="a fast failure never looks fast"),
-    ],
-)
-def test_latency_is_the_prior_until_it_was_seen(seen: Seen | None, expected: float) -> None:
-    assert term("latency", model(latency=0.9), seen=seen) == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize(
     ("tokens", "seconds"),
     [
         pytest.param(TYPICAL_COMPLETION, 4.0, id="a typical answer takes what the term says"),
@@ -196,19 +165,6 @@ def test_long_answers_take_longer(tokens: int, seconds: float) -> None:
     wanted = model(latency=PATIENCE / (PATIENCE + 4.0))
     told = terms([wanted], Features("ask"), classified(), lengths={"code": tokens})
     assert told["m"]["latency"] == pytest.approx(PATIENCE / (PATIENCE + seconds))
-
-
-@pytest.mark.parametrize(
-    ("seen", "expected"),
-    [
-        pytest.param(None, 1.0, id="nothing seen is trusted"),
-        pytest.param(Seen(success=0.4), 0.4, id="much evidence is believed"),
-        pytest.param(Seen(success=0.4, evidence=EVIDENCE_HALF), 0.7, id="some evidence goes half way"),
-        pytest.param(Seen(success=0.0, evidence=1.0), 10 / 11, id="one failure is no verdict"),
-    ],
-)
-def test_success_is_what_was_seen(seen: Seen | None, expected: float) -> None:
-    assert term("success", model(), seen=seen) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -268,23 +224,6 @@ def test_a_factor_is_felt_alike_above_a_trifle() -> None:
     one, other = felt(0.2) - felt(0.02), felt(2.0) - felt(0.2)
     assert one == pytest.approx(other, rel=0.02)
     assert felt(TRIFLE) - felt(TRIFLE / 10) < 0.3 * one
-
-
-@pytest.mark.parametrize(
-    ("known", "expected"),
-    [
-        pytest.param([1.0, 2.0, 50.0], 2.0, id="counts as the median of the known"),
-        pytest.param([0.0], 0.0, id="is free only where everything is"),
-    ],
-)
-def test_an_unknown_price(known: list[float], expected: float) -> None:
-    others = tuple(model(f"m{n}", price=Price(price, price)) for n, price in enumerate(known))
-    same = term("cost", model("n", price=Price(expected, expected)))
-    assert term("cost", model(), others=others) == pytest.approx(same)
-
-
-def test_where_no_price_is_known_nobody_is_free() -> None:
-    assert term("cost", model()) > 0.0
 
 
 # --- ranking -------------------------------------------------------------------------------------
