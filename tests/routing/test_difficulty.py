@@ -111,6 +111,33 @@ def test_the_order_holds_in_every_language(language: str) -> None:
     assert hard(easier) + 0.05 < hard(harder)
 
 
+# The same in every language: prove it, step by step, and compare.
+PROOFS = {
+    "en": "Prove step by step that the square root of 2 is irrational, and compare two proofs.",
+    "de": "Beweise Schritt für Schritt, dass die Wurzel aus 2 irrational ist, und vergleiche zwei Beweise.",
+    "fr": "Démontrez étape par étape que la racine de 2 est irrationnelle et comparez deux preuves.",
+    "es": "Demuestra paso a paso que la raíz de 2 es irracional y compara dos demostraciones.",
+    "it": "Dimostra passo dopo passo che la radice di 2 è irrazionale e confronta due dimostrazioni.",
+    "pt": "Demonstre passo a passo que a raiz de 2 é irracional e compare duas demonstrações.",
+    "ru": "Докажи шаг за шагом, что корень из 2 иррационален, и сравни два доказательства.",
+    "tr": "2'nin karekökünün irrasyonel olduğunu adım adım kanıtla ve iki kanıtı karşılaştır.",
+    "zh": "一步一步证明2的平方根是无理数，并对比两种证法。",
+    "ja": "2の平方根が無理数であることを順を追って証明し、二つの証明を比較してください。",
+    "ko": "2의 제곱근이 무리수임을 단계별로 증명하고 두 증명을 비교해 줘.",
+    "ar": "أثبت خطوة بخطوة أن جذر 2 عدد غير نسبي وقارن بين برهانين.",
+    "hi": "चरण दर चरण सिद्ध करो कि 2 का वर्गमूल अपरिमेय है और दो प्रमाणों की तुलना करो।",
+}
+
+
+@pytest.mark.parametrize("language", PROOFS)
+def test_what_makes_an_ask_hard_is_understood_in_every_language(language: str) -> None:
+    messages = [{"role": "user", "content": PROOFS[language]}]
+    seen = CLASSIFIER.classify(extract(ChatRequest(b"", {}, "auto", messages)))
+    marks = {label.partition(":")[2] for label in seen.evidence if label.startswith("difficulty:")}
+    assert {"proof", "steps", "analysis"} <= marks
+    assert seen.difficulty > 0.6
+
+
 def test_what_was_learned_keeps_the_lexicons_order_in_other_languages() -> None:
     """Of any two asks of PAIRS, whatever their languages: who was harder stays harder, nearly always."""
     asks = [ask for pair in PAIRS.values() for ask in pair]
