@@ -20,7 +20,7 @@ Who can serve the request at all is `proxy.routing.pool`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import inf, log1p, sqrt
+from math import log1p, sqrt
 from operator import itemgetter
 
 from proxy.routing.difficulty import EASIEST, HARDEST
@@ -39,6 +39,8 @@ LEADING = 4
 """Intents that count: those behind them are seldom more than doubt."""
 SUREST = 0.99
 """What the registry says of a model is taken for no surer than this: neither sure to do nor to fail."""
+INSTANT = 0.9999
+"""A latency term above this counts as this."""
 
 Lengths = Mapping[str, int]
 """Intent -> tokens that an answer usually has; TYPICAL_COMPLETION where it isn't named."""
@@ -52,7 +54,8 @@ TERMS = ("quality", "success", "latency", "cost")
 
 def promptness(latency: float, tokens: float) -> float:
     """The latency term of an answer of so many tokens, from that of a typical one."""
-    return 1.0 / (1.0 + _slowness(latency) * _extent(tokens))
+    quickness = _quickness(latency)
+    return quickness / (quickness + _extent(tokens))
 
 
 def felt(usd: float) -> float:
@@ -78,7 +81,7 @@ class Scorer:
     def __init__(
         self, pool: Sequence[Candidate], weights: Weights, standing: Standing, lengths: Lengths
     ) -> None:
-        self._quality, self._latency, self._cost = weights.quality, weights.latency, weights.cost / _MOST
+        self._quality, self._cost = weights.quality, weights.cost / _MOST
         self._lengths = lengths
         self._ids = [candidate.id for candidate in pool]
         self._able = [(standing[candidate.id].quality, candidate) for candidate in pool]
@@ -88,20 +91,19 @@ class Scorer:
     def rank(self, features: Features, classification: Classification) -> Ranking:
         """The candidates by total, best first. Equal totals keep the registry's order."""
         prompt, tokens = features.prompt_tokens, expected(features, classification, self._lengths)
-        latency, extent, cost = self._latency, _extent(tokens), self._cost
+        extent, cost = _extent(tokens), self._cost
         totals = [
             success
-            + latency / (1.0 + extent * slowness)
+            + latency / (quickness + extent)
             - cost * (dear if (dear := log1p(prompt * read + tokens * wrote)) < _MOST else _MOST)
-            for success, slowness, read, wrote in self._fixed
+            for success, latency, quickness, read, wrote in self._fixed
         ]
-        leading, hardness = classification.intents[:LEADING], _hardness(classification.difficulty)
-        weight = self._quality / (sum([confidence for _, confidence in leading]) or 1.0)
+        leading, ease = classification.intents[:LEADING], _ease(classification.difficulty)
+        worth = self._quality * ease / (sum([confidence for _, confidence in leading]) or 1.0)
         for intent, confidence in leading:
-            worth, against = weight * confidence, self._against.get(intent) or self._met(intent)
-            totals = [
-                total + worth / (1.0 + hardness * odds) for total, odds in zip(totals, against, strict=True)
-            ]
+            share, against = worth * confidence, self._against.get(intent) or self._met(intent)
+            # To be strict about lengths that are the same would take a fifth of the time.
+            totals = [total + share / (ease + odds) for total, odds in zip(totals, against, strict=False)]
         return dict(sorted(zip(self._ids, totals, strict=True), key=_TOTAL, reverse=True))
 
     def _met(self, intent: str) -> list[float]:
@@ -142,12 +144,14 @@ def explain(
     )
 
 
-def _fixed(candidate: Candidate, weights: Weights, stand: Stand) -> tuple[float, float, float, float]:
-    """What no request changes: success, weighted; slowness; what a token read and one written cost, in
-    TRIFLEs."""
+def _fixed(candidate: Candidate, weights: Weights, stand: Stand) -> tuple[float, float, float, float, float]:
+    """What no request changes: success, and quickness, weighted; quickness; what a token read and one written
+    cost, in TRIFLEs."""
+    quickness = _quickness(stand.latency)
     return (
         weights.success * stand.success,
-        _slowness(stand.latency),
+        weights.latency * quickness,
+        quickness,
         candidate.price_in / (1e6 * TRIFLE),
         candidate.price_out / (1e6 * TRIFLE),
     )
@@ -163,15 +167,15 @@ def _against(share: float) -> float:
     return (1.0 - sure) / sure
 
 
-def _hardness(difficulty: float) -> float:
-    """What the odds against a good answer are multiplied by."""
+def _ease(difficulty: float) -> float:
+    """What the odds of a good answer are multiplied by."""
     sure = EASIEST if difficulty < EASIEST else HARDEST if difficulty > HARDEST else difficulty
-    return sure / (1.0 - sure)
+    return (1.0 - sure) / sure
 
 
-def _slowness(latency: float) -> float:
-    """Seconds to a typical answer, in units of PATIENCE."""
-    return (1.0 - latency) / latency if latency > 0.0 else inf
+def _quickness(latency: float) -> float:
+    """Typical answers within PATIENCE."""
+    return min(latency, INSTANT) / (1.0 - min(latency, INSTANT))
 
 
 def _extent(tokens: float) -> float:

@@ -16,21 +16,26 @@ from tests.routing.forty import KEYS, PROFILES, asks, table
 
 EASY, HARD = 0.2, 0.5
 """Difficulty up to which an ask is easy, and from which it is hard."""
-LOADED = settings.load(README.parent / "config", KEYS)
+CONFIG = README.parent / "config"
+LOADED = settings.load(CONFIG, KEYS)
 MODELS = {model.id: model for model in LOADED.models}
 LEVELS = [ask["level"] for ask in asks()]
 
 Decided = dict[str, list[dict[str, Any]]]
 
 
-@pytest.fixture(scope="module")
-def decided() -> Decided:
-    """Every profile's decisions."""
-    decide = explainer(LOADED)
+def decisions(loaded: settings.Settings) -> Decided:
+    """Every profile's."""
+    decide = explainer(loaded)
     return {
         profile: [decide({"model": f"auto:{profile}", "prompt": ask["prompt"]}) for ask in asks()]
         for profile in PROFILES
     }
+
+
+@pytest.fixture(scope="module")
+def decided() -> Decided:
+    return decisions(LOADED)
 
 
 def chosen(decision: dict[str, Any]) -> Model:
@@ -102,6 +107,18 @@ def test_what_people_find_harder_goes_to_better_and_dearer_models(decided: Decid
 def test_profiles_keep_their_word(decided: Decided, name: str, less: str, more: str) -> None:
     for one, other in zip(decided[less], decided[more], strict=True):
         assert term(one, name) <= term(other, name) + 1e-9, one["features"]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_one_provider_alone_is_made_the_most_of(key: str) -> None:
+    found = decisions(settings.load(CONFIG, {key: KEYS[key]}))
+    for cheap, balanced in zip(found["cheap"], found["balanced"], strict=True):
+        assert term(cheap, "cost") <= term(balanced, "cost") + 1e-9, cheap["features"]
+    easy, hard = (
+        [chosen(decision).weights.quality for decision in found["balanced"] if wanted(decision["difficulty"])]
+        for wanted in (lambda difficulty: difficulty <= EASY, lambda difficulty: difficulty >= HARD)
+    )
+    assert mean(easy) <= mean(hard) + 1e-9
 
 
 def test_the_fast_one_is_no_fool(decided: Decided) -> None:
