@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: .venv/.app  ## serve on http://127.0.0.1:8080, in the foreground
+run: .venv/.app $(BIN)/kuro  ## serve on http://127.0.0.1:8080, in the foreground
 	@exec $(BIN)/python -m proxy serve
 
 test: .venv/.dev .cache/aimock  ## run the tests
@@ -92,14 +92,22 @@ lock: .venv/.dev  ## pin what pyproject.toml asks for, with hashes
 clean:  ## remove what the other targets made
 	rm -rf .venv .cache dist .mypy_cache .ruff_cache .hypothesis
 
-.venv/.app: requirements.lock
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+# Its pip comes last: a .venv without one was begun and not finished, and is made anew.
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Kuro needs Python 3.11 or newer, which $(PYTHON) is not: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv --clear .venv
+
+$(BIN)/kuro: | $(BIN)/pip
+	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/$(BIN)/python" -m proxy "$$@"\n' "$(CURDIR)" "$(CURDIR)" > $@
+	@chmod +x $@
+
+.venv/.app: requirements.lock | $(BIN)/pip
 	@echo "installing into .venv ..."
 	@$(BIN)/pip install --quiet --require-hashes --requirement requirements.lock
 	@touch $@
 
-.venv/.dev: requirements-dev.lock
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+.venv/.dev: requirements-dev.lock | $(BIN)/pip
 	@echo "installing into .venv, with development tools ..."
 	@$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.lock
 	@touch .venv/.app $@
