@@ -21,6 +21,7 @@ COMMANDS = (serve, check, explain, eval, calls, replay, init)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; the process's exit code."""
+    _open_closed_streams()
     options = _parser(os.environ).parse_args(argv)
     run: Run = options.run
     try:
@@ -35,6 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _open_closed_streams() -> None:
+    """Whoever starts us with standard streams closed (`>&-`) wants to hear nothing; it is no error."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
 
 
 def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:

@@ -82,6 +82,27 @@ def test_check_tells_each_problem_on_a_line_of_stderr(
     ]
 
 
+def test_a_directory_that_may_not_be_read_is_a_problem_not_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "locked"
+    place.write_text("as good as one: the superuser may read any directory")
+    assert main(["check", "--config", str(place)]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert f"{place}/{REGISTRY}: cannot be read: Not a directory" in told
+
+
+def test_a_link_to_nowhere_is_not_taken_for_a_file_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / REGISTRY).write_text(MINIMAL)
+    (tmp_path / "proxy.yml").symlink_to("/nowhere/proxy.yml")
+    assert main(["check", "--config", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        f"{tmp_path}/proxy.yml: is a link to /nowhere/proxy.yml, which is not there\n"
+    )
+
+
 def test_the_environment_names_the_directory(
     broken: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +145,11 @@ def test_explain_shows_the_decision_for_one_prompt(capsys: pytest.CaptureFixture
     assert decision["selected_model"] == "simulated/code" == decision["plan"][0]
     assert set(decision["scores"]["simulated/code"]) == {"quality", "success", "latency", "cost", "total"}
     assert 0 <= decision["difficulty"] <= 1 and decision["decision_us"] > 0 and decision["step"] == "score"
+
+
+def test_explain_takes_what_is_no_utf_8(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "Write a caf\udce9 review"]) == 0
+    assert json.loads(capsys.readouterr().out)["selected_model"]
 
 
 def test_explain_takes_profiles_and_refuses_unknown_models(capsys: pytest.CaptureFixture[str]) -> None:
@@ -288,6 +314,11 @@ def test_check_starts_without_the_server(tmp_path: Path) -> None:
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     loaded = set(out.splitlines()[-1].split())
     assert not loaded & {"litestar", "uvicorn", "httpx", "opentelemetry", "prometheus_client"}
+
+
+def test_closed_standard_streams_are_no_error() -> None:
+    closed = f"exec {sys.executable} -m proxy explain hi <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", closed], check=False).returncode == 0
 
 
 @pytest.fixture

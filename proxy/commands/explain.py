@@ -47,8 +47,10 @@ def _explain(options: argparse.Namespace) -> int:
 def _explain_one(options: argparse.Namespace) -> int:
     from proxy.routers import explainer
 
+    # What a terminal sent that is no UTF-8 (PEP 383) is no reason to give up.
+    prompt = options.prompt.encode(errors="surrogateescape").decode(errors="replace")
     try:
-        decision = explainer(load(options.config))({"model": options.model, "prompt": options.prompt})
+        decision = explainer(load(options.config))({"model": options.model, "prompt": prompt})
     except ApiError as error:
         print(error.message, file=sys.stderr)
         return 1

@@ -154,12 +154,14 @@ class _Files:
     def document(self, name: str) -> Any:
         """The file's values; None when it is empty, missing but optional, or unreadable (reported)."""
         path, report = self._place / name, self.reader(name).problem
-        if name == INTENTS and not path.exists():
-            path = default_directory() / name
         try:
+            if name == INTENTS and not os.path.lexists(path):
+                path = default_directory() / name
             return parse(path.read_text("utf-8-sig"), report)
         except FileNotFoundError:
-            if name == REGISTRY:
+            if path.is_symlink():
+                report("", f"is a link to {path.readlink()}, which is not there")
+            elif name == REGISTRY:
                 report("", f"is missing: `kuro init {self._label}` writes one to start from")
         except UnicodeDecodeError as error:
             report("", f"is not UTF-8 at byte {error.start}: save it as UTF-8")
