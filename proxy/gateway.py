@@ -18,7 +18,7 @@ from msgspec import Struct
 from proxy.dispatch.alarm import Alarms
 from proxy.dispatch.answer import Answer, Write
 from proxy.dispatch.breaker import Breakers, Refusal
-from proxy.dispatch.call import Call, Pairs
+from proxy.dispatch.call import Call
 from proxy.dispatch.executor import Executor
 from proxy.dispatch.policy import BreakerPolicy
 from proxy.errors import ApiError
@@ -29,7 +29,7 @@ from proxy.routing.explain import COURSE, course, described
 from proxy.routing.features import extract
 from proxy.routing.policy import JudgePolicy
 from proxy.routing.router import Router
-from proxy.types import ChatRequest, Provider, RoutePlan
+from proxy.types import ChatRequest, RoutePlan
 
 __all__ = ["Alarms", "Answer", "Call", "Gateway", "House", "Write", "trace"]
 
@@ -78,11 +78,11 @@ class Gateway:
         """Circuits of judges, by model."""
         self._open: dict[int, CallRecord] = {}
 
-    def begin(self, request_id: str, forward: Callable[[Provider], Pairs] | None = None) -> Call:
-        """A call has arrived. It must be closed, by `Call.close` or its answer's `close`."""
+    def begin(self, request_id: str, task: asyncio.Task[None] | None = None) -> Call:
+        """A call has arrived, for `task` to serve. Close it, by `Call.close` or its answer's `close`."""
         record = CallRecord(request_id=request_id, time=self._wall())
         self._open[id(record)] = record
-        return Call(record, self._clock, self._ended, self.house.deadline, forward)
+        return Call(record, self._clock, self._ended, self.house.deadline, task)
 
     async def call(
         self,
@@ -137,7 +137,7 @@ class Gateway:
             permit.neutral()  # the caller is in a hurry: its time goes to the answer
             return None
         record = CallRecord(request_id=call.record.request_id, time=self._wall())
-        asking = Call(record, self._clock, _keep, timeout)
+        asking = Call(record, self._clock, _keep, timeout, call.task)
         asking.request = question.request
         plan = house.router.plan(question.request, {}, judging=False)
         assert isinstance(plan, RoutePlan)

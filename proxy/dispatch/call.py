@@ -32,11 +32,11 @@ class Call:
         clock: Clock,
         emit: Callable[[CallRecord], None],
         deadline: float,
-        forward: Callable[[Provider], Pairs] | None = None,
+        task: asyncio.Task[None] | None = None,
     ) -> None:
         self.record = record
-        self.task = asyncio.current_task()
-        """Which serves it."""
+        self.task = task
+        """Which serves it; None: whichever is the current one, when that has to be known."""
         self._clock = clock
         self._emit = emit
         self.began = clock()
@@ -44,7 +44,7 @@ class Call:
         """On `clock`: when the whole chain must have answered."""
         self.impatient = False
         """The caller set the deadline itself."""
-        self.forward = forward
+        self.forward: Callable[[Provider], Pairs] | None = None
         """Header pairs that this provider may see of the caller's; None: none."""
         self.request: ChatRequest | None = None
         self.plan: RoutePlan | None = None

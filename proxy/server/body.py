@@ -12,12 +12,22 @@ from proxy.server.types import Receive
 _JSON = frozenset(("application/json", "text/json"))
 
 
-def check_body(headers: Mapping[str, str], limits: LimitPolicy) -> None:
-    """What is said of a body, before it is read. Raises ApiError (413 too large, 415 not JSON)."""
-    _check_type(headers)
-    declared = headers.get("content-length", "")
-    if declared.isdecimal():
-        check_size(int(declared), limits)
+def check_type(headers: Mapping[str, str]) -> None:
+    """What is said of a body, before it is read. Raises ApiError 415 when it isn't plain JSON."""
+    given = headers.get("content-type", "application/json")
+    if given not in _JSON and not _is_json(given.lower().partition(";")[0].strip()):
+        raise ApiError(
+            415,
+            f"The body must be JSON: send `content-type: application/json` instead of {given[:100]!r}.",
+            code="unsupported_media_type",
+        )
+    coding = headers.get("content-encoding", "")
+    if coding and coding.strip().lower() not in ("", "identity"):
+        raise ApiError(
+            415,
+            f"A body with content-encoding {coding[:50]!r} is not read: send it as it is.",
+            code="unsupported_content_encoding",
+        )
 
 
 def check_size(size: int, limits: LimitPolicy) -> None:
@@ -49,23 +59,6 @@ async def _read(receive: Receive, limits: LimitPolicy) -> bytes:
         check_size(size, limits)
         more = message.get("more_body", False)
     return b"".join(parts)
-
-
-def _check_type(headers: Mapping[str, str]) -> None:
-    given = headers.get("content-type", "application/json")
-    if given not in _JSON and not _is_json(given.lower().partition(";")[0].strip()):
-        raise ApiError(
-            415,
-            f"The body must be JSON: send `content-type: application/json` instead of {given[:100]!r}.",
-            code="unsupported_media_type",
-        )
-    coding = headers.get("content-encoding", "")
-    if coding and coding.strip().lower() not in ("", "identity"):
-        raise ApiError(
-            415,
-            f"A body with content-encoding {coding[:50]!r} is not read: send it as it is.",
-            code="unsupported_content_encoding",
-        )
 
 
 def _is_json(kind: str) -> bool:

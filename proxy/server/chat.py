@@ -8,23 +8,38 @@ Every call ends as one of: answered, refused in OpenAI's error shape, or left by
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+
+from msgspec import Struct
 
 from proxy.errors import ApiError, CallerLeftError
 from proxy.gateway import Answer, Call, Gateway, trace
 from proxy.record import Attempt
 from proxy.server.admission import Admission, stopping
 from proxy.server.auth import Keyring
-from proxy.server.body import check_body, check_size, read_body
+from proxy.server.body import check_size, check_type, read_body
 from proxy.server.cors import check_page, cors_headers
 from proxy.server.cycle import Cycle, fields
-from proxy.server.headers import deadline, forwarder, request_id, session_of, traceparent
+from proxy.server.headers import Pairs, deadline, forwarder, request_id, session_of, traceparent
 from proxy.server.policy import AccessPolicy, LimitPolicy
-from proxy.types import SIMULATED
+from proxy.types import SIMULATED, Provider
 from proxy.wire import chat, reply
 
 PATH = "/v1/chat/completions"
+
+
+class Caller(Struct, frozen=True):
+    """What a head says to this route, and holds for each request that has the same one, until a reload."""
+
+    keyring: Keyring
+    """Which let it in: after a reload there is another."""
+    key: str
+    """The name of its key."""
+    patience: float | None
+    """Seconds that it will wait; None: it doesn't say."""
+    forward: Callable[[Provider], Pairs]
+    traced: bool
 
 
 class ChatRoute:
@@ -52,9 +67,9 @@ class ChatRoute:
 
     async def __call__(self, cycle: Cycle) -> None:
         """Answers one request. Raises only a cancellation that isn't the caller's leaving."""
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in cycle.headers}
+        headers = cycle.head.fields
         name = request_id(headers)
-        call = self._gateway.begin(name, forwarder(headers))
+        call = self._gateway.begin(name, cycle.task)
         if "traceparent" in headers:
             call.record.traceparent = traceparent(headers)
         head = b"x-request-id: %b\r\n" % name.encode("ascii")
@@ -62,7 +77,7 @@ class ChatRoute:
             head += fields(page)
         answer = None
         try:
-            answer = await self._ask(call, headers, cycle)
+            answer = await self._ask(call, cycle)
             if self._admission.closed:  # the caller's next call is for another process
                 cycle.keep_alive = False
             if answer.streams:
@@ -86,13 +101,15 @@ class ChatRoute:
             if call.placed:
                 self._admission.leave()
 
-    async def _ask(self, call: Call, headers: Mapping[str, str], cycle: Cycle) -> Answer:
+    async def _ask(self, call: Call, cycle: Cycle) -> Answer:
         """From the raw request to a committed answer. From here on the caller's leaving is noticed."""
-        check_page(self._access, headers)
-        call.record.key_id = key = self._keyring.authenticate(headers)
-        call.limit(deadline(headers))
+        caller = cycle.head.told
+        if type(caller) is not Caller or caller.keyring is not self._keyring:
+            caller = cycle.head.told = self._meet(call, cycle.head.fields)
+        call.record.key_id = caller.key
+        call.forward = caller.forward
+        call.limit(caller.patience)
         self._admission.check(self._gateway.open_calls - self._uploading)
-        check_body(headers, self._limits)
         body = cycle.whole()
         if body is None:
             body = await self._upload(cycle)
@@ -101,12 +118,23 @@ class ChatRoute:
         assert call.task is not None
         cycle.watch(call.task)
         if not self._admission.enter():
-            await self._admission.wait(call, key)
+            await self._admission.wait(call, caller.key)
         call.placed = True
-        session = session_of(headers, request.fields, request.messages, key)
-        return await self._gateway.call(call, request, headers, session, traced="x-kuro-trace" in headers)
+        headers = cycle.head.fields
+        session = session_of(headers, request.fields, request.messages, caller.key)
+        return await self._gateway.call(call, request, headers, session, traced=caller.traced)
+
+    def _meet(self, call: Call, headers: Mapping[str, str]) -> Caller:
+        """Judges a head that was not seen before. Raises ApiError."""
+        check_page(self._access, headers)
+        call.record.key_id = key = self._keyring.authenticate(headers)
+        patience = deadline(headers)
+        check_type(headers)
+        return Caller(self._keyring, key, patience, forwarder(headers), "x-kuro-trace" in headers)
 
     async def _upload(self, cycle: Cycle) -> bytes:
+        if cycle.length is not None:
+            check_size(int(cycle.length), self._limits)
         self._uploading += 1
         try:
             return await read_body(cycle.receive, self._limits, self._gateway.alarms)

@@ -18,6 +18,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from proxy.errors import ApiError
+from proxy.server.head import Head
 from proxy.server.types import App, Message, Pair, Scope
 from proxy.wire.reply import error_body
 
@@ -60,25 +61,29 @@ class Cycle:
     """Made by the protocol when a request's head is complete; fed by it, and run as a task."""
 
     __slots__ = (
-        "_bodiless", "_body", "_chunked", "_expects_continue", "_head", "_knows_chunks", "_left", "_line",
-        "_news", "_route", "_waiter", "_watcher", "complete", "disconnected", "headers", "keep_alive", "left",
-        "more_body", "started",
+        "_bodiless", "_body", "_chunked", "_composed", "_expects_continue", "_knows_chunks", "_left", "_line",
+        "_news", "_route", "_waiter", "_watcher", "complete", "disconnected", "head", "keep_alive", "left",
+        "length", "more_body", "started", "task",
     )  # fmt: skip
 
     def __init__(
         self,
         line: Line,
         route: Route,
-        headers: list[Pair],
+        head: Head,
+        length: bytes | None,
         *,
         keep_alive: bool,
-        expects_continue: bool = False,
         bodiless: bool = False,
         chunks: bool = True,
     ) -> None:
         """`bodiless`: it was a HEAD; `chunks`: the caller knows them (RFC 9112, section 7)."""
-        self.headers = headers
-        """The request's, names in lower case."""
+        self.head = head
+        """The request's."""
+        self.length = length
+        """What it says of its body's length: digits; None: nothing."""
+        self.task: asyncio.Task[None]
+        """Which runs it; set when that is made."""
         self.keep_alive = keep_alive
         self.more_body = True
         """The request's body isn't complete yet."""
@@ -92,7 +97,7 @@ class Cycle:
         """The response is complete."""
         self._line = line
         self._route = route
-        self._expects_continue = expects_continue
+        self._expects_continue = head.expects_continue
         self._bodiless = bodiless
         self._knows_chunks = chunks
         self._body: list[bytes] = []
@@ -100,7 +105,7 @@ class Cycle:
         """There is something to receive: a piece of body, or its end."""
         self._waiter: asyncio.Future[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._head = b""
+        self._composed = b""
         """Composed, not written yet: it goes with the first piece of body."""
         self._chunked = False
         self._left: int | None = None
@@ -130,8 +135,11 @@ class Cycle:
             self._leave(self._watcher)
         self._ring()
 
-    async def run(self) -> None:
-        """The request's task: whatever the route does, the caller gets a response or a closed line."""
+    async def run(self, tasks: set[asyncio.Task[None]]) -> None:
+        """The request's task: whatever the route does, the caller gets a response or a closed line.
+
+        It takes itself off `tasks`: a callback for that would cost a turn of the event loop.
+        """
         try:
             await self._route(self)
         except BaseException as error:
@@ -141,6 +149,8 @@ class Cycle:
         else:
             if not self.complete and not self.disconnected:
                 await self._crashed(RuntimeError("the application returned without a whole response"))
+        finally:
+            tasks.discard(self.task)
 
     # --- answering directly ----------------------------------------------------------------------
 
@@ -172,7 +182,7 @@ class Cycle:
         if not self.disconnected:
             end = b"content-length: %d\r\n\r\n" if self.keep_alive else _CLOSING_LENGTH
             self.started, self._chunked, self._left = True, False, len(body)
-            self._head = b"%b%b%b" % (_status_line(status), fields, end % len(body))
+            self._composed = b"%b%b%b" % (_status_line(status), fields, end % len(body))
             self._write(body, False)
 
     def start(self, status: int, fields: bytes) -> None:
@@ -181,7 +191,7 @@ class Cycle:
         self._expects_continue = False
         self._chunked = self._knows_chunks
         end = (b"" if self.keep_alive else _CLOSE) + (_CHUNKED if self._chunked else b"")
-        self._head = b"%b%b%b\r\n" % (_status_line(status), fields, end)
+        self._composed = b"%b%b%b\r\n" % (_status_line(status), fields, end)
 
     async def write(self, data: bytes, *, more: bool = True) -> None:
         """A piece of it. Waits while the caller takes too little; says nothing to the gone."""
@@ -192,7 +202,13 @@ class Cycle:
 
     def write_now(self, data: bytes) -> bool:
         """`write` without a wait; False, and nothing is done, when that can't be."""
-        if self._line.write_paused or self._head or not self.started or self.complete or self.disconnected:
+        if (
+            self._line.write_paused
+            or self._composed
+            or not self.started
+            or self.complete
+            or self.disconnected
+        ):
             return False
         self._write(data, True)
         return True
@@ -227,7 +243,7 @@ class Cycle:
         if message["type"] == "http.response.body" and self.started and not self.complete:
             self._write(message.get("body", b""), message.get("more_body", False))
         elif message["type"] == "http.response.start" and not self.started:
-            self._head = self._compose(message["status"], message.get("headers", ()))
+            self._composed = self._compose(message["status"], message.get("headers", ()))
             self.started = True
             self._expects_continue = False
         else:
@@ -246,9 +262,9 @@ class Cycle:
 
     def _write(self, body: bytes, more: bool) -> None:
         if self._bodiless:
-            self._left, data = None, self._head
+            self._left, data = None, self._composed
         elif self._chunked:
-            data = b"%b%x\r\n%b\r\n" % (self._head, len(body), body) if body else self._head
+            data = b"%b%x\r\n%b\r\n" % (self._composed, len(body), body) if body else self._composed
             if not more:
                 data += _LAST_CHUNK
         else:
@@ -256,8 +272,8 @@ class Cycle:
                 self._left -= len(body)
                 if self._left < 0:
                     raise RuntimeError("the response is longer than its content-length")
-            data = self._head + body if self._head else body
-        self._head = b""
+            data = self._composed + body if self._composed else body
+        self._composed = b""
         if data:
             self._line.transport.write(data)
         if not more:
@@ -291,7 +307,7 @@ class Cycle:
             _log.error("a request failed outside of its own error handling", exc_info=error)
         if self.complete or self.disconnected:
             return
-        if self.started and not self._head:
+        if self.started and not self._composed:
             self._line.transport.close()
             return
         self.keep_alive = False

@@ -24,14 +24,16 @@ from proxy.errors import ApiError
 from proxy.server import framing
 from proxy.server.cycle import Cycle, Route, by_asgi
 from proxy.server.door import door_of
+from proxy.server.head import Head
 from proxy.server.policy import LimitPolicy
-from proxy.server.types import App
+from proxy.server.types import App, Pair
 
 SLICE = 16 * 1024
 """Bytes that the parser gets at once before a head is complete, so that its size is counted."""
 LINGER = 2.0
 """Seconds that a refused caller gets to read why, before a close with unread bytes would reset the line."""
 
+_LENGTH = b"content-length"
 PIPELINED = 16
 """Requests of one connection that wait for the one before them; more are refused."""
 GRACE = 1.0
@@ -42,10 +44,10 @@ class Protocol(asyncio.Protocol):
     """One caller's connection."""
 
     __slots__ = (
-        "_app", "_begun", "_coded", "_cycle", "_direct", "_door", "_dry", "_ends", "_expects_continue",
-        "_head_bytes", "_headers", "_hosts", "_in_head", "_keep_alive", "_lingering", "_owing", "_parser",
-        "_queued", "_reading_paused", "_state", "_tasks", "_unsent", "_upgrading", "_url",
-        "_writable", "deadline", "loop", "transport", "write_paused",
+        "_app", "_begun", "_cycle", "_direct", "_door", "_dry", "_ends", "_head", "_head_bytes", "_in_head",
+        "_keep_alive", "_length", "_lines", "_lingering", "_owing", "_parser", "_queued", "_reading_paused",
+        "_state", "_tasks", "_unsent", "_upgrading", "_url", "_writable", "deadline", "loop", "transport",
+        "write_paused",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -74,10 +76,11 @@ class Protocol(asyncio.Protocol):
         self._keep_alive = keep_alive
         self._parser: Any = HttpRequestParser(self)
         self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._hosts: list[bytes] = []
-        self._coded: list[bytes] = []
-        """The values of Host and of Transfer-Encoding."""
+        self._lines: list[Pair] = []
+        self._length: bytes | None = None
+        """The head's lines as they come, and the value of the one that says the body's length."""
+        self._head: Head | None = None
+        """The latest one, complete."""
         self._upgrading = False
         """The head is an offer to upgrade."""
         self._owing = False
@@ -90,7 +93,6 @@ class Protocol(asyncio.Protocol):
         """A head has begun, and isn't complete."""
         self._in_head = True
         """What comes next is a head's."""
-        self._expects_continue = False
         self._cycle: Cycle | None = None
         self._queued: deque[Cycle] | None = None
         """Pipelined requests behind the one that is being answered."""
@@ -229,11 +231,9 @@ class Protocol(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """The first line of a request."""
         self._url = b""
-        self._headers = []
-        self._hosts = []
-        self._coded = []
+        self._lines = []
+        self._length = None
         self._begun = True
-        self._expects_continue = False
 
     def on_url(self, url: bytes) -> None:
         """The target, or a piece of it."""
@@ -243,27 +243,26 @@ class Protocol(asyncio.Protocol):
         """A header line, or a trailer."""
         if not self._in_head:
             return
-        name = name.lower()
-        self._headers.append((name, value))
-        if name == b"host":
-            self._hosts.append(value)
-        elif name == b"transfer-encoding":
-            self._coded.append(value.strip().lower())
-        elif name == b"expect":
-            self._expects_continue = value.lower() == b"100-continue"
+        if len(name) == len(_LENGTH) and name.lower() == _LENGTH:
+            self._length = value
+        else:
+            self._lines.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Starts the request's task, or puts it behind the one that is being answered."""
         parser = self._parser
         version, method, url = parser.get_http_version(), parser.get_method(), self._url
-        if len(self._headers) > self._door.limits.max_header_lines:
+        if len(self._lines) + (self._length is not None) > self._door.limits.max_header_lines:
             raise framing.too_many(self._door.limits.max_header_lines)
+        head = self._head
+        if head is None or head.lines != self._lines:
+            head = self._head = Head(self._lines)
         upgrading = self._upgrading = parser.should_upgrade()
-        hosts = self._hosts
-        if upgrading or self._coded or version != "1.1" or len(hosts) != 1 or not framing.is_host(hosts[0]):
-            framing.check_head(method.decode("ascii"), version, hosts, self._coded)
+        if upgrading or version != "1.1" or not head.plain:
+            framing.check_head(method.decode("ascii"), version, head.hosts, head.coded)
         route = self._direct.get((method, url)) or by_asgi(
-            self._app, framing.scope(method.decode("ascii"), url, version, self._headers, self._ends)
+            self._app,
+            framing.scope(method.decode("ascii"), url, version, head.pairs(self._length), self._ends),
         )
         self._begun = self._in_head = self._owing = False
         self._dry = 0
@@ -273,10 +272,10 @@ class Protocol(asyncio.Protocol):
         cycle = Cycle(
             self,
             route,
-            self._headers,
+            head,
+            self._length,
             # Answered before the body that it announced, it must end: body or request may come next.
-            keep_alive=version == "1.1" and parser.should_keep_alive() and not self._expects_continue,
-            expects_continue=self._expects_continue,
+            keep_alive=version == "1.1" and parser.should_keep_alive() and not head.expects_continue,
             bodiless=method == b"HEAD",
             chunks=version != "1.0",
         )
@@ -311,7 +310,7 @@ class Protocol(asyncio.Protocol):
             self._owing = False
             if not cycle.complete:
                 self._door.busy(self)
-        if self._expects_continue and not cycle.started:
+        if cycle.head.expects_continue and not cycle.started:
             parser = self._parser
             cycle.keep_alive = parser.get_http_version() == "1.1" and parser.should_keep_alive()
 
@@ -344,9 +343,9 @@ class Protocol(asyncio.Protocol):
         """
         old, self._parser = self._parser, HttpRequestParser(self)
         self._in_head = True
-        self._parser.feed_data(
-            framing.plain_head(old.get_method(), self._url, old.get_http_version(), self._headers)
-        )
+        assert self._head is not None
+        pairs = self._head.pairs(self._length)
+        self._parser.feed_data(framing.plain_head(old.get_method(), self._url, old.get_http_version(), pairs))
 
     def _owe(self, size: int) -> None:
         """After a read that ended within a body."""
@@ -359,8 +358,7 @@ class Protocol(asyncio.Protocol):
 
     def _begin(self, cycle: Cycle) -> None:
         self._door.busy(self)
-        task = self.loop.create_task(cycle.run())
-        task.add_done_callback(self._tasks.discard)
+        cycle.task = task = self.loop.create_task(cycle.run(self._tasks))
         self._tasks.add(task)
 
     def _pause_reading(self) -> None:

@@ -100,7 +100,9 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Lets open calls finish, ends the rest, then as uvicorn's. The socket is kept open until then."""
         await self._finish_calls()
-        for task in tuple(self.server_state.tasks):
+        tasks = self.server_state.tasks
+        for task in tuple(tasks):
+            task.add_done_callback(tasks.discard)  # one that has not begun ends without a word of its own
             task.cancel()
         for server in self.servers:
             server.close()

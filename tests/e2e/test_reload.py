@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,6 +126,21 @@ def test_what_needs_a_restart_is_said_by_name_and_a_secret_never(world: World) -
     assert kuro.chat(body("one"), authorization=f"Bearer {ALICE['key']}")[0] == 401
     assert kuro.chat(body("one"), authorization=f"Bearer {BOB['key']}")[0] == 200
     assert "sk-" not in kuro.log()
+
+
+def test_a_key_that_is_taken_away_opens_no_kept_connection_either(world: World) -> None:
+    kuro = world.start(model("one"), proxy={"keys": [ALICE]})
+    headers = {"content-type": "application/json", "authorization": f"Bearer {ALICE['key']}"}
+    connection, seen = kuro.connect(), []
+    for turn in range(4):
+        if turn == 2:
+            world.write(model("one"), proxy={"keys": [BOB]})
+            reload(kuro)
+        connection.request("POST", "/v1/chat/completions", json.dumps(body("one")), headers)
+        response = connection.getresponse()
+        seen.append((response.status, response.read() and connection.sock is not None))
+    connection.close()
+    assert seen == [(200, True), (200, True), (401, True), (401, True)]
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

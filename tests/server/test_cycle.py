@@ -93,6 +93,37 @@ async def test_who_is_asked(target: bytes, by_asgi: list[str]) -> None:
     assert app.by_asgi == by_asgi
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        pytest.param(b"X: 1\r\n", b"X: 1\r\n", True, id="the same lines, though the lengths differ"),
+        pytest.param(b"X: 1\r\n", b"X: 2\r\n", False, id="another value"),
+        pytest.param(b"X: 1\r\n", b"x: 1\r\n", False, id="another spelling"),
+        pytest.param(b"X: 1\r\n", b"", False, id="a line less"),
+        pytest.param(b"", b"X: 1\r\n", False, id="a line more"),
+        pytest.param(b"X: 1\r\nY: 2\r\n", b"Y: 2\r\nX: 1\r\n", False, id="another order"),
+    ],
+)
+async def test_a_head_is_read_once_for_as_long_as_it_is_the_same(
+    first: bytes, second: bytes, same: bool
+) -> None:
+    cycles: list[Cycle] = []
+
+    async def keep(cycle: Cycle) -> None:
+        cycles.append(cycle)
+        await echo(cycle)
+
+    async with serving(Direct(keep)) as (reader, writer, _):
+        for lines, body in ((first, b"hello"), (second, b"hello, you")):
+            writer.write(post(b"/hot", body).replace(b"Host: a\r\n", b"Host: a\r\n" + lines))
+            await reader.readuntil(b"\r\n\r\n" + body)
+    one, two = cycles
+    assert (one.head is two.head) is same
+    assert (one.length, two.length) == (b"5", b"10")
+    assert two.head.pairs(None) == [(b"host", b"a"), *[(n.lower(), v) for n, v in two.head.lines[1:]]]
+    assert b"".join([b"%b: %b\r\n" % line for line in two.head.lines[1:]]) == second
+
+
 async def test_a_body_that_comes_in_pieces_is_not_whole() -> None:
     async with serving(Direct(echo)) as (reader, writer, state):
         writer.write(post(b"/hot", b"hello")[:-2])
