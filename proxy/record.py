@@ -68,8 +68,8 @@ class Grounds(Struct, frozen=True, omit_defaults=True):
     struggle: float = 0.0
     leans: bool = False
     shut: tuple[str, ...] = ()
-    standing: Mapping[str, tuple[float, float, float]] = {}
-    """Model -> latency, success, quality, as in a `RoutePlan`. Hundreds of plans share one: it is kept apart,
+    standing: Mapping[str, tuple[float, ...]] = {}
+    """Model -> how it stood, as in a `RoutePlan`. Hundreds of plans share one: it is kept apart,
     once for all of them, and put in when one is read."""
     allowed: tuple[str, ...] | None = None
     tradeoff: int | None = None

@@ -262,8 +262,8 @@ class RoutePlan(Struct, frozen=True):
     """The model that the conversation was with."""
     shut: frozenset[str] = frozenset()
     """Models whose circuit would not have admitted a call."""
-    standing: Mapping[str, tuple[float, float, float]] = {}
-    """Model -> its latency, success and quality as they were known, 0..1 each."""
+    standing: Mapping[str, tuple[float, ...]] = {}
+    """Model -> its latency, success, quality and the first token's part, as they were known, 0..1 each."""
     headers: Mapping[str, str] = {}
     """Those of the caller's headers that some rule reads, with their values."""
     language: str | None = None

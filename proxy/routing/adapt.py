@@ -118,7 +118,8 @@ class Adapt:
         self.fade()
         models = {model for model, _ in self._force}
         return {
-            model: Stand(*(self.shift(model, Signal(term)) for term in Stand._fields)) for model in models
+            model: Stand(**{signal: self.shift(model, signal) for signal in Signal}, first=0.0)
+            for model in models
         }
 
     def shifts(self) -> dict[str, dict[Signal, Shift]]:

@@ -108,7 +108,7 @@ def switching(
         return 0.0
     full = (prompt * price.input + answer * price.output) / 1e6
     spared = min(cached, prompt) * (price.input - price.cached_input) / 1e6
-    soon = promptness(newcomer.latency, answer)
+    soon = promptness(newcomer, answer)
     later = soon * PATIENCE / (PATIENCE + soon * cached / PREFILL)
     return weights.cost * (felt(full) - felt(full - spared)) + weights.latency * (soon - later)
 

@@ -28,8 +28,6 @@ from proxy.routing.policy import Weights
 from proxy.routing.standing import TYPICAL_COMPLETION, Candidate, Stand, Standing
 from proxy.types import Classification, Features, Scored
 
-FIRST = 0.25
-"""Part of a typical answer's time that goes before its first token."""
 TRIFLE = 0.0001
 """USD of a call below which the cost term grows with the dollars, and above with their logarithm: twice the
 price is felt alike from then on, however long the prompt, and a trifle isn't felt."""
@@ -52,10 +50,10 @@ TERMS = ("quality", "success", "latency", "cost")
 """What `explain` names. `Weights` has a field for each."""
 
 
-def promptness(latency: float, tokens: float) -> float:
-    """The latency term of an answer of so many tokens, from that of a typical one."""
-    quickness = _quickness(latency)
-    return quickness / (quickness + _extent(tokens))
+def promptness(stand: Stand, tokens: float) -> float:
+    """The latency term of an answer of so many tokens: its first one takes as long as a typical answer's."""
+    quickness = _quickness(stand.latency)
+    return quickness / (quickness + stand.first + (1.0 - stand.first) * tokens / TYPICAL_COMPLETION)
 
 
 def felt(usd: float) -> float:
@@ -91,12 +89,12 @@ class Scorer:
     def rank(self, features: Features, classification: Classification) -> Ranking:
         """The candidates by total, best first. Equal totals keep the registry's order."""
         prompt, tokens = features.prompt_tokens, expected(features, classification, self._lengths)
-        extent, cost = _extent(tokens), self._cost
+        extent, cost = tokens / TYPICAL_COMPLETION, self._cost
         totals = [
             success
-            + latency / (quickness + extent)
+            + latency / (begun + extent * written)
             - cost * (dear if (dear := log1p(prompt * read + tokens * wrote)) < _MOST else _MOST)
-            for success, latency, quickness, read, wrote in self._fixed
+            for success, latency, begun, written, read, wrote in self._fixed
         ]
         leading, ease = classification.intents[:LEADING], _ease(classification.difficulty)
         worth = self._quality * ease / (sum([confidence for _, confidence in leading]) or 1.0)
@@ -144,14 +142,15 @@ def explain(
     )
 
 
-def _fixed(candidate: Candidate, weights: Weights, stand: Stand) -> tuple[float, float, float, float, float]:
-    """What no request changes: success, and quickness, weighted; quickness; what a token read and one written
-    cost, in TRIFLEs."""
+def _fixed(candidate: Candidate, weights: Weights, stand: Stand) -> tuple[float, ...]:
+    """What no request changes: success, weighted; the three parts of `promptness`, the first one weighted;
+    what a token read and one written cost, in TRIFLEs."""
     quickness = _quickness(stand.latency)
     return (
         weights.success * stand.success,
         weights.latency * quickness,
-        quickness,
+        quickness + stand.first,
+        1.0 - stand.first,
         candidate.price_in / (1e6 * TRIFLE),
         candidate.price_out / (1e6 * TRIFLE),
     )
@@ -176,11 +175,6 @@ def _ease(difficulty: float) -> float:
 def _quickness(latency: float) -> float:
     """Typical answers within PATIENCE."""
     return min(latency, INSTANT) / (1.0 - min(latency, INSTANT))
-
-
-def _extent(tokens: float) -> float:
-    """How long an answer of so many tokens takes, beside a typical one."""
-    return FIRST + (1.0 - FIRST) * tokens / TYPICAL_COMPLETION
 
 
 _MOST = log1p(FORTUNE / TRIFLE)

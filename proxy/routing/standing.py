@@ -20,6 +20,8 @@ PATIENCE = 3.0
 """Seconds to an answer at which the latency term is 0.5."""
 TYPICAL_COMPLETION = 300
 """Tokens of a typical answer: the latency prior is for one, and intents that say nothing expect one."""
+FIRST = 0.25
+"""Part of a typical answer's time that is taken to go before its first token, until that was seen."""
 UNPRICED = 3.0
 """USD per million tokens that all models are taken to cost where no price is known."""
 
@@ -56,6 +58,8 @@ class Stand(NamedTuple):
     success: float
     quality: float
     """The prior, moved by lasting evidence."""
+    first: float = FIRST
+    """Part of a typical answer's time that goes before its first token. Nothing moves it."""
 
 
 Standing = Mapping[str, Stand]
@@ -114,8 +118,7 @@ def standing(pool: Iterable[Candidate], view: View, moved: Standing | None = Non
 
 def swiftness(ttft: float, speed: float | None) -> float:
     """The latency term of a typical answer that began after `ttft` seconds, at `speed` tokens a second."""
-    writing = TYPICAL_COMPLETION / speed if speed else 0.0
-    return PATIENCE / (PATIENCE + ttft + writing)
+    return PATIENCE / (PATIENCE + ttft + _writing(speed))
 
 
 def _fitness(model: Model, intent_needs: Mapping[str, Iterable[Need]]) -> dict[str, float]:
@@ -131,11 +134,23 @@ def _seen(candidate: Candidate, observed: Observed | None) -> Stand:
     success = 1.0 + share * (observed.success - 1.0)
     if observed.ttft is None:
         return Stand(candidate.latency, success, candidate.quality)
-    latency = swiftness(observed.ttft, observed.speed)
-    return Stand(candidate.latency + share * (latency - candidate.latency), success, candidate.quality)
+    latency = candidate.latency + share * (swiftness(observed.ttft, observed.speed) - candidate.latency)
+    first = FIRST + share * (_first(observed.ttft, observed.speed) - FIRST)
+    return Stand(latency, success, candidate.quality, first)
+
+
+def _first(ttft: float, speed: float | None) -> float:
+    whole = ttft + _writing(speed)
+    return ttft / whole if whole > 0.0 else FIRST
+
+
+def _writing(speed: float | None) -> float:
+    """Seconds that a typical answer is written for."""
+    return TYPICAL_COMPLETION / speed if speed else 0.0
 
 
 def _moved(stand: Stand, by: Stand | None) -> Stand:
     if by is None:
         return stand
-    return Stand(*(min(max(term + shift, 0.0), 1.0) for term, shift in zip(stand, by, strict=True)))
+    latency, success, quality = (min(max(a + b, 0.0), 1.0) for a, b in zip(stand[:3], by[:3], strict=True))
+    return Stand(latency, success, quality, stand.first)

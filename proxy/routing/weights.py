@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.routing import scoring
-from proxy.routing.adapt import Adapt
+from proxy.routing.adapt import Adapt, Signal
 from proxy.routing.climb import Ground
 from proxy.routing.policy import PROFILES
 from proxy.routing.standing import Candidate, Stand, View, standing
@@ -49,7 +49,7 @@ def _terms(candidate: Candidate, prior: Stand, observed: Stand, value: Stand) ->
     return {
         **{
             term: _term(getattr(prior, term), getattr(observed, term), getattr(value, term))
-            for term in Stand._fields
+            for term in map(str, Signal)
         },
         "fitness": {"value": candidate.fitness, "elsewhere": candidate.unsaid, "from": "registry"},
         "cost": {

@@ -121,6 +121,18 @@ def test_one_provider_alone_is_made_the_most_of(key: str) -> None:
     assert mean(easy) <= mean(hard) + 1e-9
 
 
+def test_each_step_of_the_dial_leads_to_cheaper_and_lesser_models() -> None:
+    decide = explainer(LOADED)
+    prices, qualities = [], []
+    for tradeoff in range(11):
+        plugins = [{"id": "auto-router", "cost_quality_tradeoff": tradeoff}]
+        found = [decide({"prompt": ask["prompt"], "plugins": plugins}) for ask in asks()]
+        prices.append(mean(map(written, found)))
+        qualities.append(mean(chosen(decision).weights.quality for decision in found))
+    assert all(dearer > cheaper for dearer, cheaper in pairwise(prices))
+    assert all(better >= worse for better, worse in pairwise(qualities))
+
+
 def test_the_fast_one_is_no_fool(decided: Decided) -> None:
     hard = [decision for decision in decided["fast"] if decision["difficulty"] >= HARD]
     assert all(chosen(decision).weights.quality >= 0.7 for decision in hard)

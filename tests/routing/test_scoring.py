@@ -167,6 +167,13 @@ def test_long_answers_take_longer(tokens: int, seconds: float) -> None:
     assert told["m"]["latency"] == pytest.approx(PATIENCE / (PATIENCE + seconds))
 
 
+@pytest.mark.parametrize("tokens", [20, 300, 2_000])
+def test_what_was_seen_tells_the_time_of_any_answer(tokens: int) -> None:
+    seen = Seen(ttft=8.0, speed=100.0)
+    told = terms([model()], Features("ask"), classified(), seen, {"code": tokens})
+    assert told["m"]["latency"] == pytest.approx(PATIENCE / (PATIENCE + 8.0 + tokens / 100.0), abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("intents", "limit", "tokens"),
     [

@@ -8,6 +8,7 @@ import pytest
 
 from proxy.routing.standing import (
     EVIDENCE_HALF,
+    FIRST,
     PATIENCE,
     TYPICAL_COMPLETION,
     UNPRICED,
@@ -64,6 +65,19 @@ def test_latency_is_the_prior_until_it_was_seen(seen: Seen | None, expected: flo
 )
 def test_success_is_what_was_seen(seen: Seen | None, expected: float) -> None:
     assert stand(seen).success == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        pytest.param(None, FIRST, id="nothing seen leaves what is usual"),
+        pytest.param(Seen(ttft=2.0, speed=100.0), 0.4, id="much evidence replaces it"),
+        pytest.param(Seen(ttft=2.0), 1.0, id="one that was never seen writing says all at once"),
+        pytest.param(Seen(ttft=0.0), FIRST, id="no time at all has no parts"),
+    ],
+)
+def test_the_first_tokens_part_is_what_was_seen(seen: Seen | None, expected: float) -> None:
+    assert stand(seen).first == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(
