@@ -73,10 +73,11 @@ bench-peers:  ## install the peers that `make bench` compares with
 	.cache/peers/bin/pip install --quiet 'litellm[proxy]'
 	-apt-get install --yes --quiet nginx-light
 
-train:  ## train what is learned: intents from tests/train/exemplars, difficulty from outcomes that aren't here
+train:  ## train what is learned: intents and their weight from tests/train/exemplars, difficulty from outcomes that aren't here
 	@test -x .cache/train/bin/python || $(PYTHON) -m venv .cache/train
 	@.cache/train/bin/pip install --quiet numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1 google-re2 msgspec pyyaml
 	@.cache/train/bin/python -m tests.train.train
+	@.cache/train/bin/python -m tests.train.blend
 	@.cache/train/bin/python -m tests.train.difficulty $(OUTCOMES)
 
 wheel: .venv/.dev  ## build dist/*.whl

