@@ -219,10 +219,10 @@ def test_spend(page: Page) -> None:
 
 
 def test_what_is_unknown_is_not_nothing(browser: Chrome, stub: StubUpstream, tmp_path: Path) -> None:
-    stub.script("one", ok("Hello."))
-    config = write_config(tmp_path, stub.url, [model("one")], proxy={"admin_key": ADMIN})
+    stub.script("only", ok("Hello."))
+    config = write_config(tmp_path, stub.url, [model("only")], proxy={"admin_key": ADMIN})
     with Kuro(config) as proxy:
-        proxy.chat(hello("one"), x_request_id="a-call")
+        proxy.chat(hello("only"), x_request_id="a-call")
         page = Page(browser, proxy)
         page.open()
         page.enter()
