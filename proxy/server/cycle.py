@@ -18,6 +18,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from proxy.errors import ApiError
+from proxy.server.admission import stopping
 from proxy.server.head import Head
 from proxy.server.types import App, Message, Pair, Scope
 from proxy.wire.reply import error_body
@@ -302,7 +303,8 @@ class Cycle:
         return b"%b%b%b\r\n" % (_status_line(status), fields(pairs), end)
 
     async def _crashed(self, error: BaseException) -> None:
-        """Says 500 while that can still be said, else cuts the line: never a clean end of half a response."""
+        """Says 500, or 503 at the process's end, while that can still be said, else cuts the line: never a
+        clean end of half a response."""
         if not isinstance(error, asyncio.CancelledError):
             _log.error("a request failed outside of its own error handling", exc_info=error)
         if self.complete or self.disconnected:
@@ -311,7 +313,9 @@ class Cycle:
             self._line.transport.close()
             return
         self.keep_alive = False
-        await self.answer(500, fields(_JSON), error_body(_OUR_FAULT))
+        told = stopping() if isinstance(error, asyncio.CancelledError) else _OUR_FAULT
+        pairs = [(name.encode(), value.encode()) for name, value in told.headers if name != "connection"]
+        await self.answer(told.status, fields([*pairs, *_JSON]), error_body(told))
 
 
 def fields(pairs: Iterable[Pair]) -> bytes:

@@ -67,6 +67,8 @@ class Answer(Struct, frozen=True):
     """What each worker said, by its name."""
     silent: tuple[str, ...] = ()
     """Workers that said nothing in time."""
+    failed: bool = False
+    """Nothing could be decided: the parent's log says why."""
 
 
 class Line:
@@ -78,14 +80,20 @@ class Line:
         self._open: dict[int, asyncio.Future[Answer]] = {}
 
     async def ask(self, asked: object, reach: Reach) -> Answer:
-        """The parent's answer, when all workers whom it reaches have done what follows from it."""
+        """The parent's answer, when all workers whom it reaches have done what follows from it.
+
+        Raises RuntimeError when it could decide nothing.
+        """
         number = next(self._numbers)
         self._open[number] = asyncio.get_running_loop().create_future()
         try:
             self._link.send(Ask(number, asked, reach))
-            return await self._open[number]
+            answer = await self._open[number]
         finally:
             del self._open[number]
+        if answer.failed:
+            raise RuntimeError("the parent could not decide on this: its log says why")
+        return answer
 
     def answered(self, answer: Answer) -> None:
         """The parent has spoken."""

@@ -198,8 +198,15 @@ class Supervisor:
         self, asked: Any, reach: Reach = Reach.ALL, asker: Worker | None = None, question: int = 0
     ) -> None:
         """Has it decided, and all whom it reaches do it."""
+        try:
+            decided = self.office.decide(asked)
+        except Exception:  # a question must not end the parent, and all workers with it
+            logger.exception("what was asked for could not be decided")
+            if asker is not None:
+                asker.tell(Answer(question, None, failed=True))
+            return
         self._number += 1
-        order = Order(self._number, self.office.decide(asked))
+        order = Order(self._number, decided)
         until = time.monotonic() + HEARING[reach]
         under_way = Round(order, reach, self._reached(reach), until, asker, question)
         self._rounds[order.number] = under_way

@@ -344,6 +344,24 @@ async def test_an_application_that_fails_is_a_500_in_our_shape(
     assert "failed outside of its own error handling" in caplog.text
 
 
+async def test_one_that_is_ended_with_the_process_is_a_503_that_may_be_tried_again() -> None:
+    async with served() as (world, port), calling(port) as line:
+        asked = asyncio.Event()
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            asked.set()
+            await asyncio.Event().wait()
+
+        world.answer = answer
+        await line.send(GET)
+        await asked.wait()
+        for task in [*world.state.tasks]:
+            task.cancel()
+        status, headers, body = await line.response()
+        assert (status, json.loads(body)["error"]["code"]) == (503, "proxy_stopping")
+        assert (headers[b"retry-after"], headers[b"connection"]) == (b"1", b"close")
+
+
 async def test_one_that_fails_in_the_middle_never_ends_cleanly(caplog: pytest.LogCaptureFixture) -> None:
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         await send(start(200))
