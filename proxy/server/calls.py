@@ -100,11 +100,20 @@ def read_query(given: Mapping[str, str], now: float) -> Query:
         try:
             fields[name] = _READ[name](text, now)
         except ValueError as error:
-            raise ApiError(400, f"{name}: {error}.", code="invalid_parameter", param=name) from None
-    return Query(**fields)
+            raise _wrong(name, f"{error}") from None
+    query = Query(**fields)
+    if query.since is not None and query.until is not None and query.until <= query.since:
+        raise _wrong("until", "lies before `since`: no call can be between them")
+    return query
+
+
+def _wrong(param: str, message: str) -> ApiError:
+    return ApiError(400, f"{param}: {message}.", code="invalid_parameter", param=param)
 
 
 def _text(text: str, _: float) -> str:
+    if not text:  # a variable that was not set would show everything
+        raise ValueError("is empty: leave it out, or say what is looked for")
     return text
 
 

@@ -34,7 +34,10 @@ class History:
             with self._reader() as reader:
                 calls = reader.find(query)
         except ArchiveError:
-            return Page(summaries(self._recent(), query), None, "memory")
+            recent = self._recent()
+            # Before the first call nothing is kept anywhere, and nothing is wrong with that.
+            source = "memory" if recent or self._file() is None else "database"
+            return Page(summaries(recent, query), None, source)
         full = len(calls) == query.limit
         return Page(calls, calls[-1]["cursor"] if full else None, "database")
 

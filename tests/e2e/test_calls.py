@@ -53,6 +53,7 @@ def kuro_calls(place: Path, *arguments: str) -> str:
 
 
 def test_a_call_is_found_at_once_by_the_admin_api_and_by_the_command(kept: Kuro, tmp_path: Path) -> None:
+    assert kept.admin("/calls") == {"object": "list", "data": [], "next": None, "source": "database"}
     assert kept.chat(hello(), x_request_id="good-1", x_session_id="s1")[0] == 200
     assert kept.chat(hello("down"), x_request_id="bad-1")[0] == 502
     listed = kept.admin("/calls")

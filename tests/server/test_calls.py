@@ -46,6 +46,8 @@ def test_filters_reach_the_call_log(client: Client, world: World) -> None:
         ("before=-1", "before", "whole number"),
         ("before=99999999999999999999", "before", "whole number"),
         ("outcome=bad", "outcome", "one of ok, error"),
+        ("model=", "model", "is empty"),
+        ("since=2h&until=3h", "until", "lies before `since`"),
         ("failed=perhaps", "failed", "neither true nor false"),
         ("since=yesterday", "since", "no point in time"),
     ],
