@@ -98,10 +98,11 @@ async def command_circuit(
 
 @post("/models/{model_id:str}/disable", status_code=200, exception_handlers=BODY_ERRORS)
 async def disable_model(
-    request: AnyRequest, model_id: ModelId, data: Annotated[DisableCommand, Body()]
+    request: AnyRequest, model_id: ModelId, data: Annotated[DisableCommand | None, Body()] = None
 ) -> Ordered:
     """Takes a model out of service, across restarts too."""
-    return await _order(request, Action.DISABLE, model_id, _end(data, time.time()), _reason(data))
+    wanted = data or DisableCommand()
+    return await _order(request, Action.DISABLE, model_id, _end(wanted, time.time()), _reason(wanted))
 
 
 @post("/models/{model_id:str}/enable", status_code=200, exception_handlers=BODY_ERRORS)

@@ -13,8 +13,6 @@ import logging
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
-from litestar.exceptions import HTTPException
-
 from proxy.errors import ApiError
 from proxy.server.paths import plain
 
@@ -48,7 +46,7 @@ class Audit:
         told = {**_who(scope), "action": action, "target": target, "result": result, **more}
         _log.info("%s %s by %s: %s", action, target, told["by"], result, extra=_extra(told))
 
-    def refused(self, scope: Scope, error: ApiError | HTTPException) -> None:
+    def refused(self, scope: Scope, error: ApiError) -> None:
         """Somebody wanted something and was told no."""
         now, unlogged = self._clock(), 0
         if now - self._since >= PERIOD:
@@ -59,7 +57,8 @@ class Audit:
             self._unlogged += 1
             return
         wanted = f"{scope['method']} {plain(scope['path'])[:_PATH_LIMIT]}"
-        told = {**_who(scope), "action": wanted, "result": "refused", **_why(error)}
+        why = {"status": error.status, "code": error.code, "why": error.message[:_WHY_LIMIT]}
+        told = {**_who(scope), "action": wanted, "result": "refused", **why}
         if unlogged:
             told["unlogged"] = unlogged
         _log.warning("%s by %s: refused", wanted, told["by"] or "nobody", extra=_extra(told))
@@ -79,12 +78,6 @@ def signer(scope: Mapping[str, Any]) -> str:
 def _who(scope: Mapping[str, Any]) -> dict[str, Any]:
     client = scope.get("client")
     return {"by": signer(scope), "from": client[0] if client else ""}
-
-
-def _why(error: ApiError | HTTPException) -> dict[str, Any]:
-    if isinstance(error, ApiError):
-        return {"status": error.status, "code": error.code, "why": error.message[:_WHY_LIMIT]}
-    return {"status": error.status_code, "why": str(error.detail)[:_WHY_LIMIT]}
 
 
 def _extra(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.params import Body
 from litestar.types import ExceptionHandlersMap
-from msgspec import Struct
+from msgspec import DecodeError, Struct
 from msgspec.structs import fields
 
 from proxy.errors import ApiError
@@ -62,16 +62,28 @@ def _api_error(_: AnyRequest, error: ApiError) -> Response[bytes]:
 
 
 def _http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
-    status = error.status_code
+    found = refusal(request, error)
+    return answer(found) if found is not None else _crash(request, error)
+
+
+def refusal(request: AnyRequest, error: ApiError | HTTPException) -> ApiError | None:
+    """What the caller is told of what is its own fault; None: the fault is ours."""
+    if isinstance(error, ApiError):
+        return error
+    status, cause = error.status_code, getattr(error.__cause__, "__cause__", None)
     if status >= 500:
-        return _crash(request, error)
+        return None
+    if isinstance(cause, DecodeError):
+        return _unreadable(str(cause))
     if stray := _UNKNOWN.search(_first(error).get("message", "")):
-        return answer(unknown("field", stray[1], _body_fields(request)))
+        return unknown("field", stray[1], _body_fields(request))
     message, param = _said(request, error)
     headers = tuple((error.headers or {}).items())
-    return answer(
-        ApiError(status, message, code=_CODES.get(status, "invalid_request"), param=param, headers=headers)
-    )
+    return ApiError(status, message, code=_CODES.get(status, "invalid_request"), param=param, headers=headers)
+
+
+def _unreadable(reason: str) -> ApiError:
+    return ApiError(400, f"The body is not JSON that can be read: {reason}.", code="invalid_json")
 
 
 def _said(request: AnyRequest, error: HTTPException) -> tuple[str, str | None]:
@@ -109,15 +121,17 @@ def _body_fields(request: AnyRequest) -> list[str]:
 
 def _invalid(mistake: dict[str, Any]) -> tuple[str, str | None]:
     key, message = mistake.get("key"), str(mistake.get("message"))
+    if key != _BODY:
+        return f"{message}.", key
     if message == f"'{key}'":  # litestar's way to say that there was none
-        message = "It is missing"
-    return (f"The body is not as it should be: {message}.", None) if key == _BODY else (f"{message}.", key)
+        return "The body is missing: send a JSON object.", None
+    return f"The body is not as it should be: {message}.", None
 
 
 def not_json(_: AnyRequest, error: Exception) -> Response[bytes]:
     """For routes with a body: two ways in which bytes can fail to be JSON that litestar doesn't expect."""
-    reason = "it is nested too deep" if isinstance(error, RecursionError) else "it is not valid UTF-8"
-    return answer(ApiError(400, f"The body is not JSON that can be read: {reason}.", code="invalid_json"))
+    deep = isinstance(error, RecursionError)
+    return answer(_unreadable("it is nested too deep" if deep else "it is not valid UTF-8"))
 
 
 BODY_ERRORS: ExceptionHandlersMap = {RecursionError: not_json, UnicodeDecodeError: not_json}

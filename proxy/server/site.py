@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import Litestar, asgi
+from litestar import Litestar, Request, asgi
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, MethodNotAllowedException
 from litestar.handlers import ASGIRouteHandler
@@ -15,7 +15,7 @@ from proxy.server.admin import admin_router
 from proxy.server.audit import AUDITED
 from proxy.server.calls import calls_router
 from proxy.server.chat import PATH as CHAT
-from proxy.server.errors import EXCEPTION_HANDLERS
+from proxy.server.errors import EXCEPTION_HANDLERS, refusal
 from proxy.server.explain import explain_router
 from proxy.server.feedback import give_feedback
 from proxy.server.models import models_router
@@ -52,8 +52,11 @@ def create_site(services: Services, chat: App) -> Litestar:
         stamp(message, scope, services.access)  # type: ignore[arg-type]  # both are dicts
 
     async def refused(error: Exception, scope: Scope) -> None:
-        if isinstance(error, ApiError | HTTPException) and _is_of_note(error, scope):
-            services.audit.refused(scope, error)  # type: ignore[arg-type]  # both are dicts
+        if not isinstance(error, ApiError | HTTPException):
+            return
+        told = refusal(Request(scope), error)
+        if told is not None and _is_of_note(told.status, scope):
+            services.audit.refused(scope, told)  # type: ignore[arg-type]  # both are dicts
 
     return Site(
         route_handlers=[
@@ -78,9 +81,8 @@ def create_site(services: Services, chat: App) -> Litestar:
     )
 
 
-def _is_of_note(error: ApiError | HTTPException, scope: Scope) -> bool:
+def _is_of_note(status: int, scope: Scope) -> bool:
     """A wrong admin key, or a change that was not made."""
-    status = error.status if isinstance(error, ApiError) else error.status_code
     if status == 401:
         return scope["path"].startswith(_ADMIN)
     handler: Any = scope.get("route_handler")

@@ -91,6 +91,18 @@ def test_a_model_is_taken_out_of_service_and_back(client: Client, world: World, 
     assert [action for action, _ in world.commands] == ["disable", "enable"]
 
 
+def test_without_a_body_it_is_until_further_notice(client: Client) -> None:
+    order = client.post("/admin/v1/models/claude/disable", headers=ADMIN).json()["model"]["disabled"]
+    assert (order["until"], order["reason"]) == (None, "")
+
+
+@pytest.mark.parametrize("body", [b"reason=so", b"{", b'{"reason": "\\ud800"}', b"\x00"], ids=str)
+def test_what_is_no_json_is_said_in_so_many_words(client: Client, world: World, body: bytes) -> None:
+    error = client.post("/admin/v1/models/claude/disable", content=body, headers=ADMIN).json()["error"]
+    assert error["code"] == "invalid_json" and "is not JSON that can be read" in error["message"]
+    assert world.commands == []
+
+
 def test_an_end_can_be_a_date(client: Client) -> None:
     tomorrow = datetime.fromtimestamp(time() + 86400, UTC).isoformat()
     answer = client.post("/admin/v1/models/claude/disable", json={"until": tomorrow}, headers=ADMIN).json()
@@ -164,6 +176,7 @@ BODIES = {
     "no JSON": (b"{", None, 400),
     "a form": (b"action=open", None, 400),
     "nothing": (b"", None, 400),
+    "half of it": (b'{"action":"open', None, 400),
     "depth": (b"[" * 5000, None, 400),
     "depth in the action": (b'{"action":' + b"[" * 5000, None, 400),
     "bad UTF-8": (b'{"action":"\xff"}', None, 400),

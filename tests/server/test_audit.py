@@ -58,6 +58,16 @@ def test_a_path_is_told_as_it_was_asked(client: Client, told: list[dict[str, Any
     assert [line["action"] for line in told] == ["POST /admin/v1/models/groq/lama/disable"]
 
 
+def test_a_refusal_tells_what_the_admin_was_told(client: Client, told: list[dict[str, Any]]) -> None:
+    heard = [
+        client.post(f"/admin/v1/{path}", json=said, headers=ADMIN).json()["error"]
+        for path, said in (("models/claude/circuit", {"action": "explode"}), ("weights/reset", {"al": True}))
+    ]
+    assert [(line["code"], line["why"]) for line in told] == [
+        (error["code"], error["message"]) for error in heard
+    ]
+
+
 def test_guesses_fill_no_disk_and_are_counted(
     client: Client, world: World, told: list[dict[str, Any]]
 ) -> None:
