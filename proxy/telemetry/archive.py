@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -218,8 +217,10 @@ class Reader:
         return self._rows(f"{select} FROM calls c {where} ORDER BY id DESC LIMIT ?", (*values, query.limit))
 
     def _rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-        with told(self._path), closing(self._connection.execute(sql, values)) as cursor:
-            yield from cursor
+        with told(self._path):
+            # Not `yield from`, which closes a cursor that is left: that fails where the connection is closed.
+            for row in self._connection.execute(sql, values):  # noqa: UP028
+                yield row
 
 
 def _inserts(table: str, *columns: str) -> tuple[str, str]:

@@ -131,6 +131,14 @@ def test_a_summary_has_all_columns_and_a_record_is_whole(kept: Path, archive: Ar
     assert len(json.loads(found[0])["attempts"]) == 2
 
 
+def test_who_stops_reading_leaves_nothing_behind(kept: Path) -> None:
+    with Reader(kept) as reader:
+        records = reader.records(Query())
+        assert next(records)
+    # As `kuro calls --json | head`: rows were left, and the connection is closed before they are.
+    del records
+
+
 def test_spend_by_day_and_model(kept: Path, archive: Archive, make: Make) -> None:
     archive.add(rows(make(request_id="next-day", time=NOON + 86400, selected_model="groq/llama")))
     with Reader(kept) as reader:
