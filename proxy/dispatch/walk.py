@@ -244,7 +244,13 @@ def _advice(verdict: Verdict, waits: Sequence[float]) -> tuple[tuple[str, str], 
 
 
 def _told(model: Model, failure: Failure, failures: Sequence[tuple[Model, Failure]]) -> str:
-    said = f": {failure.message}" if failure.message else "."
-    first = f"{model.id} failed ({failure.kind.replace('_', ' ')}){said}"
-    others = [f"{m.id} ({f.kind.replace('_', ' ')})" for m, f in failures if f is not failure]
-    return f"{first} Also failed: {', '.join(others)}." if others else first
+    told = f"{model.id} failed ({failure.kind.replace('_', ' ')})"
+    told += f": {failure.message}" if failure.message else "."
+    # Who was asked again and failed alike is told once.
+    others = [
+        f"{m.id} ({f.kind.replace('_', ' ')})" for m, f in failures if (m, f.kind) != (model, failure.kind)
+    ]
+    if not others:
+        return told
+    stop = "" if told.endswith((".", "!", "?")) else "."
+    return f"{told}{stop} Also failed: {', '.join(dict.fromkeys(others))}."

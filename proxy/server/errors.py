@@ -90,12 +90,15 @@ def _said(request: AnyRequest, error: HTTPException) -> tuple[str, str | None]:
     """The message, and the field that it is about when litestar's validation names one."""
     method, path = request.scope["method"], plain(request.scope["path"])[:_PATH_LIMIT]
     if error.status_code == 404:
-        return f"Unknown URL: {method} {path}.", None
+        return f"Unknown URL: {method} {path}.{_HINT if method == 'POST' else ''}", None
     if error.status_code == 405:
         return f"{path} does not take {method}.", None
     mistake = _first(error)
     return _invalid(mistake) if mistake else (error.detail, None)
 
+
+_HINT = " Chat is at POST /v1/chat/completions, so a client's base URL ends in /v1."
+"""Who posts to nowhere most likely has another base URL, or speaks /v1/responses."""
 
 _UNKNOWN = re.compile(r"unknown field `(.*)`", re.DOTALL)
 """How msgspec says it."""

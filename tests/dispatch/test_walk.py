@@ -193,6 +193,17 @@ def test_what_the_caller_is_told(failures: list[Failure], expected: tuple[int, s
     assert (error.status, error.type, error.code, dict(error.headers)["x-should-retry"]) == expected
 
 
+def test_who_failed_twice_alike_is_told_once() -> None:
+    again, down = Failure(K.SERVER_ERROR, "boom"), Failure(K.UNAVAILABLE)
+    assert exhausted([(SMALL, again), (SMALL, again)]).message == "small failed (server error): boom"
+    assert exhausted([(LARGE, again), (SMALL, down), (LARGE, again)]).message == (
+        "small failed (unavailable). Also failed: large (server error)."
+    )
+    assert exhausted([(SMALL, again), (LARGE, Failure(K.AUTH, "no"))]).message == (
+        "small failed (server error): boom. Also failed: large (auth)."
+    )
+
+
 def test_the_smallest_retry_after_is_given() -> None:
     error = exhausted(
         [(SMALL, Failure(K.RATE_LIMIT, retry_after=7.2)), (LARGE, Failure(K.RATE_LIMIT, retry_after=3.4))]

@@ -199,6 +199,8 @@ def test_refusals(client: Client, method: str, path: str, status: int, code: str
 
 def test_an_unknown_url_is_named(client: Client) -> None:
     assert client.get("/v2/chat").json()["error"]["message"] == "Unknown URL: GET /v2/chat."
+    lost = client.post("/chat/completions", json={}).json()["error"]["message"]
+    assert lost.startswith("Unknown URL: POST /chat/completions. Chat is at POST /v1/chat/completions")
 
 
 def test_an_endless_url_is_not_said_back_whole(client: Client) -> None:
