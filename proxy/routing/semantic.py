@@ -31,7 +31,7 @@ READ, WORDS = 1_000, 240
 SLOTS = 1 << 16
 
 KEPT = 8_192
-"""Words of which it is kept what they say: 3 MB."""
+"""Words of which it is kept what they say: 1 MB."""
 
 LEAST = -4.0
 """Log-probability below which nothing is told apart."""
@@ -82,8 +82,8 @@ class Semantic:
         *self._bias, self._step = map(float, floats.split())
         if len(table) != SLOTS * len(self.intents) or len(self._bias) != len(self.intents):
             raise ValueError("semantic.bin: cut short")
-        self._table = table
-        self._row = row = Kept(self._read_row, SLOTS).__getitem__
+        self._width, self._rows = 4 * len(self.intents) + 1, _spread(table, len(self.intents))
+        row = self._row
         self._slot = Kept(_slot).__getitem__
         self._said = Kept[str, int](lambda word: sum(map(row, _parts(word)))).__getitem__
 
@@ -104,13 +104,10 @@ class Semantic:
         total = sum(map(self._row, _pairs(_near(hashed))), total)
         return sum(map(self._row, _shape(hashed)), total)
 
-    def _read_row(self, slot: int) -> int:
-        """A byte per intent -> a lane per intent, and 1 in the topmost, which counts rows."""
-        count = len(self.intents)
-        spread = bytearray(4 * count + 1)
-        spread[:-1:4] = self._table[slot * count : (slot + 1) * count]
-        spread[-1] = 1
-        return int.from_bytes(spread, "little")
+    def _row(self, slot: int) -> int:
+        """A lane per intent, and 1 in the topmost, which counts rows."""
+        at = slot * self._width
+        return int.from_bytes(self._rows[at : at + self._width], "little")
 
 
 class Kept(dict[_Key, _Value]):
@@ -125,6 +122,17 @@ class Kept(dict[_Key, _Value]):
             self.clear()
         value = self[key] = self._work_out(key)
         return value
+
+
+def _spread(table: bytes, intents: int) -> bytes:
+    """Rows of a byte per intent -> of four bytes per intent and a 1: integers are read off them nearly as
+    fast as off a dict, which grew to 10 MB."""
+    width = 4 * intents + 1
+    spread = bytearray(SLOTS * width)
+    for intent in range(intents):
+        spread[4 * intent :: width] = table[intent::intents]
+    spread[width - 1 :: width] = b"\1" * SLOTS
+    return bytes(spread)
 
 
 @lru_cache(1)
