@@ -1,13 +1,12 @@
 """Reads an ask and says which pieces of evidence hold in it.
 
-    text -> passages -> the RE2 Set of all words and patterns -> atoms -> clues whose atoms are all there
+    text -> passages -> the automata of all words and patterns -> atoms -> clues whose atoms are all there
 
-The Set is linear in the text and remembers the states it went through, so that it is fast where texts are
-alike: 500 characters take 2 us once its states are built, about 20 us when they are new. Two things spoil
-that, both measured. A gap within a pattern (`.*`, `.{0,40}`) multiplies the states: with six of them an ask
-took 3,000 us; they are refused here, and `near` says the same. And words that can't occur make every new
-state dearer: so those in other than Latin letters have a Set of their own, which only texts in other scripts
-are shown, and unseen asks cost a fifth.
+Automata are linear in the text and remember the states that they went through, so that they are fast where
+texts are alike (`automata`). Two things spoil that, both measured. A gap within a pattern (`.*`, `.{0,40}`)
+multiplies the states: with six of them an ask took 3,000 us; they are refused here, and `near` says the same.
+And words that can't occur make every new state dearer: so those in other than Latin letters have automata of
+their own, which only texts in other scripts are shown, and unseen asks cost a fifth.
 """
 
 from __future__ import annotations
@@ -21,18 +20,14 @@ from msgspec import Struct
 
 from proxy.errors import ConfigError
 from proxy.routing.ask import bounded
+from proxy.routing.automata import MAX_MEMORY, NEVER, SETS, Automata
 from proxy.routing.lexicon import Pattern
 from proxy.routing.text import fold, fold_pattern, passages, word_pattern
-
-MAX_MEMORY = 32 << 20
-"""Bytes that an automaton and its cache of states may come to have; a full cache is emptied, nothing fails.
-5,000 different asks fill 15 MB: at half of this the cache is emptied over and over, and an ask costs five
-times as much."""
 
 READ = 2_000
 """Characters of an ask that are read: head, tail and a piece between. More changed no answer."""
 
-TOLD = 1_024
+TOLD = 256
 """Combinations of atoms in a passage whose clues are kept: every second passage holds a known one."""
 
 _NAMED = re.compile(r"(\^?)<(\w+)>")
@@ -40,8 +35,6 @@ _AT_START = r"^[ -/:-@\[-`{-~]*"
 """Blanks and punctuation may stand before what begins a passage."""
 
 _GAP = re.compile(r"(?<!\\)\.(?:[*+]|\{)")
-
-_NEVER = r"\z."
 
 
 class Clue(Struct, frozen=True, eq=False):
@@ -65,8 +58,7 @@ class Reader:
         self._problems: list[str] = []
         self._source = source
         self._words = {name: _alternatives(lines) for name, lines in words.items()}
-        self._other = re2.Set.SearchSet(_options())
-        self._ascii = re2.Set.SearchSet(_options())
+        self._other, self._ascii = Automata(), Automata()
         self._atoms: dict[str, int] = {}
         self._clues: list[tuple[tuple[Clue, int | None], ...]] = []
         """Of each atom, the clues that begin with it, and the atom that must stand in the same passage."""
@@ -81,9 +73,9 @@ class Reader:
         folded = fold(bounded(text, READ))
         plain = folded.isascii()
         for place, passage in passages(folded):
-            atoms = self._ascii.Match(passage) or []
+            atoms = self._ascii.match(passage)
             if not plain and not passage.isascii():
-                atoms += self._other.Match(passage) or []
+                atoms += self._other.match(passage)
             for clue in self._told(tuple(atoms)):
                 if clue not in found or found[clue] < place:
                     found[clue] = place
@@ -102,15 +94,15 @@ class Reader:
             self._clues[first] += ((clue, near),)
 
     def _atom(self, expression: str, path: str) -> int | None:
-        """The Set's index of an expression; equal ones share it."""
+        """The automata's number of an expression; equal ones share it."""
         if expression in self._atoms:
             return self._atoms[expression]
         if _GAP.search(expression):
             self._refuse(path, expression, "has a gap (.* or .{m,n}); put what follows it under `near`")
             return None
         try:
-            self._ascii.Add(self._spelt_out(expression, path, 0))
-            self._other.Add(self._spelt_out(expression, path, 1) if _NAMED.search(expression) else _NEVER)
+            self._ascii.add(self._spelt_out(expression, path, 0))
+            self._other.add(self._spelt_out(expression, path, 1) if _NAMED.search(expression) else NEVER)
         except re2.error:
             self._refuse(path, expression, "is not RE2 syntax")
             return None
@@ -137,10 +129,11 @@ class Reader:
     def _compile(self) -> None:
         if not self._problems:
             try:
-                self._other.Compile()
-                self._ascii.Compile()
+                self._other.compile()
+                self._ascii.compile()
             except re2.error:
-                self._problems.append(f"{self._source}: the patterns together need over {MAX_MEMORY} bytes")
+                most = SETS * MAX_MEMORY
+                self._problems.append(f"{self._source}: the patterns together need over {most} bytes")
         if self._problems:
             raise ConfigError(self._problems)
 
@@ -149,13 +142,4 @@ def _alternatives(lines: Iterable[Iterable[str]]) -> tuple[str, str]:
     """Regular expressions of a list of words: of those that are ASCII once folded, and of the others."""
     patterns = list(dict.fromkeys(word_pattern(word) for line in lines for word in line))
     others = [pattern for pattern in patterns if not pattern.isascii()]
-    return "|".join(filter(str.isascii, patterns)) or _NEVER, "|".join(others) or _NEVER
-
-
-def _options() -> re2.Options:
-    options = re2.Options()
-    options.case_sensitive = True
-    options.never_capture = True
-    options.log_errors = False
-    options.max_mem = MAX_MEMORY
-    return options
+    return "|".join(filter(str.isascii, patterns)) or NEVER, "|".join(others) or NEVER
