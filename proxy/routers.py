@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from proxy.dispatch.call import cost
 from proxy.routing.classify import Classifier
 from proxy.routing.climb import Memory
 from proxy.routing.explain import decide
@@ -68,6 +67,8 @@ def explained(router: Router, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def replayer(settings: Settings) -> Replay:
     """What `kuro replay` gives its records to."""
+    from proxy.dispatch.call import cost  # brings asyncio along, which nobody needs who only decides
+
     classify = Classifier(settings.intents).classify
     return Replay(_apart(settings), settings.models, settings.epoch, classify, cost)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import count, cycle
+from pathlib import Path
+from random import Random
 
 PROMPTS = (
     "Write a Python function that reads a CSV file of orders and returns the ten customers who spent most. ",
@@ -25,6 +27,7 @@ _FILLER = (
 )
 LENGTH = 500
 """Characters of a prompt."""
+EXEMPLARS = Path(__file__).parents[1] / "train" / "exemplars"
 
 
 def texts(salt: int = 0) -> Iterator[str]:
@@ -44,6 +47,30 @@ def bodies(model: str, *, stream: bool = False, marker: str = "", salt: int = 0)
         message = {"role": "user", "content": f"{text} {marker}".rstrip()}
         value = {"model": model, "messages": [message], "stream": stream, "temperature": 0.7}
         yield json.dumps(value).encode()
+
+
+def body(model: str, *turns: str) -> bytes:
+    """A request body with these turns, the user's and the assistant's in turn."""
+    roles = ("user", "assistant")
+    messages = [{"role": roles[at % 2], "content": turn} for at, turn in enumerate(turns)]
+    return json.dumps({"model": model, "messages": messages}).encode()
+
+
+def unseen(number: int) -> Iterator[bytes]:
+    """Bodies of 500 characters, no two alike in a sentence: the first half of one exemplar, the second of
+    another, in thirteen languages; the same ones every time."""
+    chance = Random(1)
+    exemplars = [line.split() for page in sorted(EXEMPLARS.glob("*.txt")) for line in _asks(page)]
+    for _ in range(number):
+        said = ""
+        while len(said) < LENGTH:
+            one, other = chance.choices(exemplars, k=2)
+            said += " ".join((*one[: (len(one) + 1) // 2], *other[len(other) // 2 :])) + ". "
+        yield body("auto", said[:LENGTH])
+
+
+def _asks(page: Path) -> list[str]:
+    return [line for line in page.read_text("utf-8").splitlines() if line.strip() and line[0] not in "=#"]
 
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -2,7 +2,7 @@
 
 chat      CPU per request, 32 and 100 connections       latency   one connection, beside the stub itself
 stream    CPU per event, paced and in bursts             start     to the first answer
-decision  one routing decision, in-process               memory    after 20,000 requests, and 20,000 more
+decision  what deciding costs, in-process                memory    after 20,000 requests, and 20,000 more
                                                          hold      2,000 streams at once
 """
 
@@ -20,6 +20,7 @@ import msgspec
 
 from tests.bench import contenders
 from tests.bench.contenders import ROOT, Process
+from tests.bench.decision import Costs
 from tests.bench.load import Plan, Report
 from tests.bench.measure import Watch, cpu_seconds, median_ratio, resident_mb
 
@@ -224,8 +225,19 @@ def latency(bench: Bench) -> list[Row]:
 def decision(bench: Bench) -> list[Row]:
     command = [sys.executable, "-m", "tests.bench.decision", str(bench.place / "kuro")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    took = float(done.stdout)
-    return [Row("routing decision, 500 characters", f"{took:.1f} us", target="< 60 us", kept=took < 60)]
+    costs = msgspec.json.decode(done.stdout, type=Costs)
+    return [
+        _below("routing decision, 500 characters, 12 models", costs.known_us, 60, "us"),
+        _below("... of words that were never seen", costs.new_us, 400, "us"),
+        _below("... of 100,000 characters, the dearest kind", costs.long_us, 3000, "us"),
+        _below("... that is remembered", costs.repeat_us, 20, "us"),
+        _below("deciding: memory, after 2,000 new asks", costs.memory_mb, 40, "MB"),
+        _below("deciding: CPU to load what it takes", costs.load_ms, 150, "ms"),
+    ]
+
+
+def _below(what: str, found: float, most: float, unit: str) -> Row:
+    return Row(what, f"{found:.1f} {unit}", target=f"< {most} {unit}", kept=found < most)
 
 
 # --- life ----------------------------------------------------------------------------------------
