@@ -282,6 +282,8 @@ class RoutePlan(Struct, frozen=True):
     """The ranking with every term by name; only in a traced plan, like all that follows."""
     weights: Mapping[str, float] = {}
     """How much each term counted."""
+    expected: float = 0.0
+    """Tokens that the answer was expected to have, for cost and latency."""
     filtered: tuple[tuple[str, str], ...] = ()
     """(model, reason) of every model that could not be a candidate."""
     origins: tuple[str, ...] = ()

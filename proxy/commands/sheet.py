@@ -61,7 +61,7 @@ def _asked(decision: Decision) -> list[str]:
     turns = features["turns"]
     facts = [
         f"about {features['prompt_tokens']:,} tokens",
-        f"an answer of at most {features['completion_tokens']:,}" if features["completion_tokens"] else "",
+        _answer(features["expected_tokens"], features["completion_tokens"]),
         f"language {features['language']}" if features["language"] not in _UNKNOWN else "",
         f"{turns:,} turns" if turns > 1 else "",
         f"code {features['code_share']:.0%}" if features["code_share"] else "",
@@ -71,6 +71,12 @@ def _asked(decision: Decision) -> list[str]:
     ]
     steering = [f"{name} {_listed(value)}" for name, value in decision["steering"].items()]
     return [", ".join(fact for fact in (*facts, *steering) if fact)]
+
+
+def _answer(expected: int, limit: int) -> str:
+    sizes = [f"about {expected:,}" if expected else "", f"at most {limit:,}" if limit else ""]
+    told = ", ".join(filter(None, sizes))
+    return f"an answer of {told}" if told else ""
 
 
 def _listed(value: object) -> str:

@@ -56,6 +56,7 @@ def described(plan: RoutePlan) -> dict[str, Any]:
         "features": {
             "prompt_tokens": plan.features.prompt_tokens,
             "completion_tokens": plan.features.completion_tokens,
+            "expected_tokens": round(plan.expected),
             "needs": sorted(plan.features.needs),
             "turns": plan.features.turns,
             "code_share": round(code_share(plan.features.ask), 3),

@@ -268,6 +268,7 @@ class Router:
             rungs=rungs,
             scores=scores(climb),
             weights=asdict(climb.weights),
+            expected=climb.expected,
             filtered=filtered(climb),
             origins=plan.origins(made.models, first, self.ground.models[first].fallback, climb.shut),
             efforts=effort.told(made.effort, map(self.ground.models.__getitem__, made.models)),

@@ -28,6 +28,7 @@ DECISION: dict[str, Any] = {
     "features": {
         "prompt_tokens": 1234,
         "completion_tokens": 50,
+        "expected_tokens": 40,
         "needs": ["tools", "vision"],
         "turns": 3,
         "code_share": 0.25,
@@ -42,8 +43,8 @@ DECISION: dict[str, Any] = {
 }
 
 SHEET = """\
-about 1,234 tokens, an answer of at most 50, language de, 3 turns, code 25%, needs tools, vision, \
-allowed a/large b/small, tradeoff 7
+about 1,234 tokens, an answer of about 40, at most 50, language de, 3 turns, code 25%, \
+needs tools, vision, allowed a/large b/small, tradeoff 7
 
 Intents
   code        0.75  ######################
@@ -89,6 +90,7 @@ def test_a_model_that_was_named_has_neither_intents_nor_scores() -> None:
     bare: dict[str, Any] = {"intents": {}, "evidence": [], "scores": {}, "rungs": [], "filtered": {}}
     bare |= {"steering": {}, "effort": None}
     features = {**DECISION["features"], "language": "und", "turns": 1, "needs": [], "code_share": 0.0}
+    features["expected_tokens"] = 0
     found = sheet({**DECISION, **bare, "features": features, "step": "explicit", "difficulty": None})
     assert found == (
         "about 1,234 tokens, an answer of at most 50\n\n"
