@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from proxy.record import CallRecord, Query, Row, Trend
+from proxy.telemetry.encoding import encode
 from proxy.telemetry.schema import ArchiveError, RefusedError, check, prepare, told, transaction
 
 __all__ = [
@@ -31,7 +32,7 @@ __all__ = [
 
 BUSY = 5.0
 """Seconds to wait for another process that is writing."""
-MANY = 50
+SIZES = (100, 25, 5, 1)
 """Rows that go into one statement. SQLite runs each without the interpreter's lock, which comes back late
 while calls are served: asked for row by row, that took longer than the writing."""
 STEP = 2000
@@ -54,9 +55,13 @@ class Entry(NamedTuple):
     columns: tuple[Any, ...]
     """The values of COLUMNS."""
     record: bytes
-    """JSON. Where there is a standing it ends in its grounds, which lack it."""
-    standing: bytes = b""
-    """JSON; the same for many."""
+    """JSON, as it is logged."""
+    grounds: bytes | None = None
+    """JSON, but for ..."""
+    standing: bytes | None = None
+    """... the standing, which many have in common."""
+    prompt: str | None = None
+    """What was asked."""
 
 
 def columns(record: CallRecord) -> tuple[Any, ...]:
@@ -101,9 +106,9 @@ class Archive:
         with told(self._path), transaction(self._connection) as connection:
             first = connection.execute(_NEXT).fetchone()[0]
             numbered = [*enumerate(entries, first)]
-            last = {entry.standing: id for id, entry in numbered if entry.standing}
+            last = {entry.standing: id for id, entry in numbered if entry.standing is not None}
             _insert(connection, _INTO_CALLS, [(id, *entry.columns) for id, entry in numbered])
-            _insert(connection, _INTO_RECORDS, [(id, e.record, last.get(e.standing)) for id, e in numbered])
+            _insert(connection, _INTO_RECORDS, [_parts(id, entry, last) for id, entry in numbered])
             _insert(connection, _INTO_STANDINGS, [(id, standing) for standing, id in last.items()])
 
     def score(self, request_id: str, score: float, time: float) -> None:
@@ -223,36 +228,45 @@ class Reader:
                 yield row
 
 
-def _inserts(table: str, *columns: str) -> tuple[str, str]:
-    """Statements for one row, and for MANY. A row that is refused takes the transaction with it."""
+def _inserts(table: str, *columns: str) -> dict[int, str]:
+    """A statement for each of SIZES. A row that is refused takes the transaction with it."""
     values = f"({', '.join('?' * len(columns))})"
     into = f"INSERT OR ROLLBACK INTO {table} ({', '.join(columns)}) VALUES "  # noqa: S608
-    return into + values, into + ", ".join([values] * MANY)
+    return {size: into + ", ".join([values] * size) for size in SIZES}
 
 
-def _insert(connection: sqlite3.Connection, into: tuple[str, str], rows: list[tuple[Any, ...]]) -> None:
-    one, many = into
-    whole = len(rows) - len(rows) % MANY
-    for start in range(0, whole, MANY):
-        connection.execute(many, [*chain.from_iterable(rows[start : start + MANY])])
-    connection.executemany(one, rows[whole:])
+def _insert(connection: sqlite3.Connection, into: Mapping[int, str], rows: list[tuple[Any, ...]]) -> None:
+    done = 0
+    for size, statement in into.items():
+        while len(rows) - done >= size:
+            connection.execute(statement, [*chain.from_iterable(rows[done : done + size])])
+            done += size
+
+
+def _parts(id: int, entry: Entry, standings: Mapping[bytes, int]) -> tuple[Any, ...]:
+    """A row of `records`."""
+    standing = None if entry.standing is None else standings[entry.standing]
+    return id, entry.record, entry.grounds, standing, None if entry.prompt is None else encode(entry.prompt)
 
 
 _INTO_CALLS = _inserts("calls", "id", *COLUMNS)
-_INTO_RECORDS = _inserts("records", "id", "record", "standing")
+_INTO_RECORDS = _inserts("records", "id", "record", "grounds", "standing", "prompt")
 _INTO_STANDINGS = _inserts("standings", "id", "standing")
 _NEXT = """
     SELECT 1 + MAX(COALESCE((SELECT MAX(id) FROM calls), 0), COALESCE((SELECT MAX(id) FROM standings), 0))
 """
 _FORSAKE = f"DELETE FROM standings WHERE id < COALESCE((SELECT MIN(id) FROM calls), {2**63 - 1})"  # noqa: S608
-_STORED = "(SELECT record FROM records WHERE id = c.id)"
-"""A record as it is stored ..."""
+_LOGGED = "(SELECT record FROM records WHERE id = c.id)"
+"""A record as it is logged ..."""
 _RECORD = """
-    (SELECT CASE WHEN r.standing IS NULL THEN r.record ELSE CAST(
-        SUBSTR(r.record, 1, LENGTH(r.record) - 2) || ',"standing":' || s.standing || '}}' AS BLOB) END
+    (SELECT CAST(
+        SUBSTR(record, 1, LENGTH(record) - 1)
+        || COALESCE(',"grounds":' || SUBSTR(grounds, 1, LENGTH(grounds) - 1)
+            || COALESCE(',"standing":' || s.standing, '') || '}', '')
+        || COALESCE(',"prompt":' || prompt, '') || '}' AS BLOB)
     FROM records r LEFT JOIN standings s ON s.id = r.standing WHERE r.id = c.id)
 """
-"""... and whole."""
+"""... and with all that is kept beside it."""
 _SCORE = "(SELECT score FROM feedback WHERE request_id = c.request_id)"
 _FAILS = f"outcome IN ({', '.join(repr(outcome) for outcome in FAILED)})"
 _UNCOMPARED = "model IS NOT NULL AND (cost_usd IS NULL OR baseline_usd IS NULL)"
@@ -275,7 +289,7 @@ _TRENDS = f"""
         COUNT(*), SUM(json_extract(a.value, '$.outcome') IN ('ok', 'cut')),
         AVG(json_extract(a.value, '$.ttft_ms'))
     FROM
-        (SELECT time, CAST({_STORED} AS TEXT) AS text FROM calls c WHERE time >= :since
+        (SELECT time, CAST({_LOGGED} AS TEXT) AS text FROM calls c WHERE time >= :since
             ORDER BY id DESC LIMIT :most),
         json_each(text, '$.attempts') a
     WHERE json_extract(a.value, '$.outcome') IN ('ok', 'cut', 'failed')

@@ -48,10 +48,6 @@ Score = tuple[str, float, float]
 GroundsOf = Callable[[RoutePlan, str], Grounds]
 
 
-Kept = tuple[Entry, str | UnsetType]
-"""What is kept of a call, and its prompt as it was asked, which the thread redacts and puts in."""
-
-
 class Journal:
     """A sink. It goes before those that must not see a prompt: it takes it off the records."""
 
@@ -63,14 +59,14 @@ class Journal:
         self._wake = threading.Event()
         self._hurry = threading.Event()
         """Somebody waits: nothing is gathered."""
-        self._waiting: list[Kept] = []
+        self._waiting: list[Entry] = []
+        """Their prompts are as they were asked: the thread redacts them."""
         self._scores: list[Score] = []
         self._unwritten = 0
         self._ending = False
         self._thread: threading.Thread | None = None
-        self._standing: Mapping[str, Any] = {}
-        self._standing_encoded = b""
-        """The latest plans', as it is the same for hundreds of them."""
+        self._standing: tuple[Mapping[str, Any], bytes | None] = {}, None
+        """The latest plan's, and as JSON: hundreds of plans share it."""
         self.recent: deque[CallRecord] = deque(maxlen=policy.recent)
         """The latest, the last one at the end."""
         self.scored: dict[str, float] = {}
@@ -94,7 +90,7 @@ class Journal:
         if self._policy.file is None:
             return
         kept = [
-            (self._entry(record, line, why), prompt)
+            Entry(columns(record), line, *self._decided(why), None if prompt is UNSET else prompt)
             for record, line, (why, prompt) in zip(batch, batch.lines, apart, strict=True)
         ]
         with self._changed:
@@ -134,15 +130,14 @@ class Journal:
         if self._thread is not None:
             self._thread.join(PATIENCE)
 
-    def _entry(self, record: CallRecord, line: bytes, why: tuple[RoutePlan, str] | UnsetType) -> Entry:
+    def _decided(self, why: tuple[RoutePlan, str] | UnsetType) -> tuple[bytes | None, bytes | None]:
+        """The grounds of a decision, and the standing that it was made on."""
         if why is UNSET:
-            return Entry(columns(record), line)
+            return None, None
         plan, epoch = why
-        if plan.standing is not self._standing:
-            self._standing = plan.standing
-            self._standing_encoded = encode(plan.standing) if plan.standing else b""
-        grounds = encode(self._grounds(plan, epoch))
-        return Entry(columns(record), b'%b,"grounds":%b}' % (line[:-1], grounds), self._standing_encoded)
+        if plan.standing is not self._standing[0]:
+            self._standing = plan.standing, encode(plan.standing) if plan.standing else None
+        return encode(self._grounds(plan, epoch)), self._standing[1]
 
     # --- the thread ---
 
@@ -184,14 +179,14 @@ class _Writer:
         self._failures = 0
         self._pruned = 0.0
 
-    def put(self, kept: list[Kept], scores: list[Score], policy: CallsPolicy, now: float) -> int:
+    def put(self, kept: list[Entry], scores: list[Score], policy: CallsPolicy, now: float) -> int:
         """Writes; how many calls were lost."""
         if self._refused or policy.file is None:
             return len(kept)
         try:
             archive = self._opened(Path(policy.file))
             if kept:
-                archive.add([self._with_prompt(entry, prompt, policy) for entry, prompt in kept])
+                archive.add([self._redacted(entry, policy) for entry in kept])
             for score in scores:
                 archive.score(*score)
             self._failures = 0
@@ -218,13 +213,10 @@ class _Writer:
             self._archive = Archive(path)
         return self._archive
 
-    def _with_prompt(self, entry: Entry, prompt: str | UnsetType, policy: CallsPolicy) -> Entry:
-        if prompt is UNSET:
+    def _redacted(self, entry: Entry, policy: CallsPolicy) -> Entry:
+        prompt = entry.prompt
+        if prompt is None:
             return entry
-        redacted = encode(self._redacted(prompt, policy))
-        return entry._replace(record=b'{"prompt":%b,%b' % (redacted, entry.record[1:]))
-
-    def _redacted(self, prompt: str, policy: CallsPolicy) -> str:
         if policy.redact != self._patterns:
             self._redact, self._patterns = redaction(policy.redact), policy.redact
         text = self._redact(prompt)
@@ -232,7 +224,7 @@ class _Writer:
             # It was cut, perhaps within a secret that is too short now to be found: its end goes, as far
             # as nothing was found in it.
             text = text[: max(len(text) - PROMPT_MARGIN, text.rfind(REDACTED) + len(REDACTED))]
-        return text[: policy.prompt_chars]
+        return entry._replace(prompt=text[: policy.prompt_chars])
 
     def _fail(self, error: Exception) -> None:
         self.close()

@@ -24,6 +24,7 @@ REASON_LIMIT = 300
 _CARRIED = ("event", "url", "model", "reload", "admin")
 """What `extra=` may add to a message's line."""
 _HEAD = b'{"event":"call","level":"info",'
+_NEXT = b"\n" + _HEAD
 _FOREIGN = ("uvicorn", "uvicorn.error", "uvicorn.access", "litestar", "httpx", "httpcore")
 """Loggers whose INFO tells of start and stop, which we say ourselves, or of every single request."""
 
@@ -74,7 +75,7 @@ class CallLog:
         """Hands the batch to the stream as one piece."""
         if self._wanted:
             lines = map(_line, batch, batch.lines)
-            self._stream.write(b"".join([b"%b%b\n" % (_HEAD, line[1:]) for line in lines]))
+            self._stream.write(b"%b%b\n" % (_HEAD, _NEXT.join([line[1:] for line in lines])))
 
     def close(self) -> None:
         """Waits for what is on its way. The stream is the messages', too, and stays open."""

@@ -2,9 +2,10 @@
 
     calls     a row for each call, narrow: what is asked for, summed up and shown; looking through 400,000 of
               them takes 30 ms, where it took 450 with the records among them
-    records   the whole records, as JSON, but for their standings; they go with their calls
-    standings how the models stood, as JSON, once for all records of a transaction that say so; each has the
-              id of the last of those, and goes with it
+    records   the whole records, in parts, each of them JSON: the record as it is logged, the grounds of its
+              decision, its prompt; they go with their calls. Formerly all was in the first
+    standings how the models stood, as JSON, once for all grounds of a transaction that say so; each has the
+              id of the last of their calls, and goes with it
     feedback  what callers said of their calls
 
 The schema's number is the database's user_version. A database of another application or of a newer version is
@@ -63,6 +64,15 @@ MIGRATIONS = (
     """
     CREATE TABLE standings (id INTEGER PRIMARY KEY, standing BLOB NOT NULL);
     ALTER TABLE records ADD COLUMN standing INTEGER
+    """,
+    """
+    UPDATE records SET standing = NULL, record = CAST(
+        SUBSTR(record, 1, LENGTH(record) - 2) || ',"standing":' ||
+        (SELECT s.standing FROM standings s WHERE s.id = records.standing) || '}}' AS BLOB)
+        WHERE standing IS NOT NULL AND id > (SELECT MIN(id) - 20000 FROM standings);
+    DELETE FROM standings;
+    ALTER TABLE records ADD COLUMN grounds BLOB;
+    ALTER TABLE records ADD COLUMN prompt BLOB
     """,
 )
 """What makes version n + 1 of version n: statements with `;` between them. Those that stood on main are never

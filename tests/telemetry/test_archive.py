@@ -16,7 +16,7 @@ from proxy.record import CallRecord, Query
 from proxy.telemetry import archive as room
 from proxy.telemetry.archive import (
     COLUMNS,
-    MANY,
+    SIZES,
     STEP,
     Archive,
     ArchiveError,
@@ -231,17 +231,16 @@ def standings(path: Path) -> list[tuple[int, bytes]]:
         return other.execute("SELECT id, standing FROM standings ORDER BY id").fetchall()
 
 
-def entry(make: Make, name: str, standing: bytes, time: float = NOON) -> Entry:
+def entry(make: Make, name: str, standing: bytes | None, time: float = NOON) -> Entry:
     record = make(request_id=name, time=time)
-    grounds = b'%b,"grounds":{"epoch":"e"}}' % encode(record)[:-1]
-    return Entry(columns(record), grounds if standing else encode(record), standing)
+    return Entry(columns(record), encode(record), b'{"epoch":"e"}' if standing else None, standing)
 
 
 def test_what_many_have_in_common_is_kept_once_and_read_with_each(
     archive: Archive, make: Make, path: Path
 ) -> None:
     one, two = b'{"groq/llama":[0.5,1.0,0.9]}', b'{"groq/llama":[0.5,0.2,0.9]}'
-    said = [one] * 60 + [two, one, b"", two]
+    said = [one] * 60 + [two, one, None, two]
     archive.add([entry(make, f"{n}", standing) for n, standing in enumerate(said)])
     assert standings(path) == [(62, one), (64, two)]
     with Reader(path) as reader:
@@ -255,6 +254,32 @@ def test_what_many_have_in_common_is_kept_once_and_read_with_each(
         {"epoch": "e", "standing": json.loads(standing)} if standing else None for standing in said
     ]
     assert alone is not None and json.loads(alone[0]) == whole[60]
+
+
+@pytest.mark.parametrize(
+    ("parts", "beside"),
+    [
+        pytest.param({}, {}, id="no decision"),
+        pytest.param({"grounds": b'{"epoch":"e"}'}, {"grounds": {"epoch": "e"}}, id="that rests on nothing"),
+        pytest.param(
+            {"grounds": b'{"epoch":"e"}', "standing": b'{"m":[1]}', "prompt": "Hi"},
+            {"grounds": {"epoch": "e", "standing": {"m": [1]}}, "prompt": "Hi"},
+            id="all",
+        ),
+        pytest.param(
+            {"prompt": "\0 \"}' \u20ac \ud800\n"}, {"prompt": "\0 \"}' \u20ac ?\n"}, id="odd characters"
+        ),
+        pytest.param({"prompt": ""}, {"prompt": ""}, id="nothing was asked"),
+    ],
+)
+def test_a_record_is_put_together(
+    archive: Archive, make: Make, path: Path, parts: dict[str, Any], beside: dict[str, Any]
+) -> None:
+    record = make()
+    archive.add([Entry(columns(record), encode(record), **parts)])
+    with Reader(path) as reader:
+        (found,) = reader.records(Query())
+    assert json.loads(found) == {**json.loads(encode(record)), **beside}
 
 
 def test_what_they_had_in_common_goes_with_the_last_of_them(archive: Archive, make: Make, path: Path) -> None:
@@ -274,7 +299,7 @@ def test_no_id_comes_twice_while_a_standing_has_it(archive: Archive, make: Make,
     assert found == {"kept": {"epoch": "e", "standing": [1]}, "later": {"epoch": "e", "standing": [2]}}
 
 
-@pytest.mark.parametrize("count", [0, 1, MANY - 1, MANY, 2 * MANY + 1])
+@pytest.mark.parametrize("count", [0, 1, SIZES[0] - 1, SIZES[0], 2 * sum(SIZES)])
 def test_any_number_is_kept_in_order(archive: Archive, make: Make, path: Path, count: int) -> None:
     archive.add(rows(*(make(request_id=f"{n}") for n in range(count))))
     with Reader(path) as reader:
@@ -289,7 +314,7 @@ def test_a_row_that_is_refused_takes_all_of_its_batch_with_it(
     bad = make()
     bad.outcome = None  # type: ignore[assignment]
     with pytest.raises(ArchiveError, match="NOT NULL"):
-        archive.add(rows(*(make() for _ in range(MANY - 1)), bad))
+        archive.add(rows(*(make() for _ in range(SIZES[0] - 1)), bad))
     archive.add(rows(make(request_id="next")))
     with Reader(path) as reader:
         assert [row["cursor"] for row in reader.find(Query())] == [1]

@@ -132,6 +132,31 @@ def test_calls_of_the_first_version_are_kept(path: Path, make: Make) -> None:
     assert names == {"calls", "records", "standings", "feedback", "calls_time", "calls_request"}
 
 
+THIRD = """
+INSERT INTO calls SELECT 8, time, 'b', session, key_id, requested_model, model, provider, intent, route, '',
+    outcome, status, error_code, latency_ms, ttft_ms, prompt_tokens, completion_tokens, cost_usd,
+    wasted_usd, baseline_usd, fallback FROM calls;
+INSERT INTO records VALUES (8, CAST('{"request_id":"b","grounds":{"epoch":"e"}}' AS BLOB), 8);
+INSERT INTO standings VALUES (8, CAST('{"m":[1]}' AS BLOB))
+"""
+
+
+def test_calls_of_the_third_version_are_whole(path: Path) -> None:
+    steps = [MIGRATIONS[0], FORMER, *MIGRATIONS[1:3], THIRD]
+    made(
+        path,
+        *(statement for step in steps for statement in step.split(";") if statement.strip()),
+        f"PRAGMA application_id = {APPLICATION}",
+        "PRAGMA user_version = 3",
+    )
+    Archive(path).close()
+    with Reader(path) as reader:
+        assert reader.record("a") == (b'{"request_id":"a"}', None)
+        assert reader.record("b") == (
+            b'{"request_id":"b","grounds":{"epoch":"e","standing":{"m":[1]}}}', None
+        )  # fmt: skip
+
+
 def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: Any) -> None:
     Archive(path).close()
     monkeypatch.setattr(room, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE later (x); NOT SQL;"))
