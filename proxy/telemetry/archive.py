@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,11 +104,16 @@ class Archive:
         """Keeps them, all or none."""
         with told(self._path), transaction(self._connection) as connection:
             first = connection.execute(_NEXT).fetchone()[0]
-            numbered = [*enumerate(entries, first)]
-            last = {entry.standing: id for id, entry in numbered if entry.standing is not None}
-            _insert(connection, _INTO_CALLS, [(id, *entry.columns) for id, entry in numbered])
-            _insert(connection, _INTO_RECORDS, [_parts(id, entry, last) for id, entry in numbered])
-            _insert(connection, _INTO_STANDINGS, [(id, standing) for standing, id in last.items()])
+            last = {each.standing: id for id, each in enumerate(entries, first) if each.standing is not None}
+            calls: list[Any] = []
+            records: list[Any] = []
+            for id, entry in enumerate(entries, first):
+                calls.append(id)
+                calls += entry.columns
+                records += _parts(id, entry, last)
+            _insert(connection, _INTO_CALLS, calls)
+            _insert(connection, _INTO_RECORDS, records)
+            _insert(connection, _INTO_STANDINGS, [value for row in last.items() for value in row])
 
     def score(self, request_id: str, score: float, time: float) -> None:
         """A caller's feedback on a call; the last one counts."""
@@ -228,19 +232,29 @@ class Reader:
                 yield row
 
 
-def _inserts(table: str, *columns: str) -> dict[int, str]:
-    """A statement for each of SIZES. A row that is refused takes the transaction with it."""
-    values = f"({', '.join('?' * len(columns))})"
-    into = f"INSERT OR ROLLBACK INTO {table} ({', '.join(columns)}) VALUES "  # noqa: S608
-    return {size: into + ", ".join([values] * size) for size in SIZES}
+class _Into(NamedTuple):
+    """How rows come into a table."""
+
+    width: int
+    """Values of a row."""
+    statements: dict[int, str]
+    """For each of SIZES. A row that is refused takes the transaction with it."""
 
 
-def _insert(connection: sqlite3.Connection, into: Mapping[int, str], rows: list[tuple[Any, ...]]) -> None:
+def _into(table: str, *columns: str) -> _Into:
+    row = f"({', '.join('?' * len(columns))})"
+    insert = f"INSERT OR ROLLBACK INTO {table} ({', '.join(columns)}) VALUES "  # noqa: S608
+    return _Into(len(columns), {size: insert + ", ".join([row] * size) for size in SIZES})
+
+
+def _insert(connection: sqlite3.Connection, into: _Into, values: list[Any]) -> None:
+    """`values` are those of all rows, one after the other."""
     done = 0
-    for size, statement in into.items():
-        while len(rows) - done >= size:
-            connection.execute(statement, [*chain.from_iterable(rows[done : done + size])])
-            done += size
+    for size, statement in into.statements.items():
+        taken = size * into.width
+        while len(values) - done >= taken:
+            connection.execute(statement, values[done : done + taken])
+            done += taken
 
 
 def _parts(id: int, entry: Entry, standings: Mapping[bytes, int]) -> tuple[Any, ...]:
@@ -249,9 +263,9 @@ def _parts(id: int, entry: Entry, standings: Mapping[bytes, int]) -> tuple[Any, 
     return id, entry.record, entry.grounds, standing, None if entry.prompt is None else encode(entry.prompt)
 
 
-_INTO_CALLS = _inserts("calls", "id", *COLUMNS)
-_INTO_RECORDS = _inserts("records", "id", "record", "grounds", "standing", "prompt")
-_INTO_STANDINGS = _inserts("standings", "id", "standing")
+_INTO_CALLS = _into("calls", "id", *COLUMNS)
+_INTO_RECORDS = _into("records", "id", "record", "grounds", "standing", "prompt")
+_INTO_STANDINGS = _into("standings", "standing", "id")
 _NEXT = """
     SELECT 1 + MAX(COALESCE((SELECT MAX(id) FROM calls), 0), COALESCE((SELECT MAX(id) FROM standings), 0))
 """
