@@ -61,7 +61,7 @@ class Grounds(Struct, frozen=True, omit_defaults=True):
     """ISO 639-1; nothing where the decision was remembered, and the words were not looked at."""
     evidence: tuple[str, ...] = ()
     """What spoke for the intents."""
-    headers: dict[str, str] = {}
+    headers: Mapping[str, str] = {}
     incumbent: Incumbent | None = None
     repeats: bool = False
     failed_tools: int = 0

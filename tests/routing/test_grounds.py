@@ -11,12 +11,24 @@ from hypothesis import strategies as st
 
 from proxy.dispatch.call import cost
 from proxy.errors import ApiError
+from proxy.record import Grounds
+from proxy.routing.effort import OWN
 from proxy.routing.grounds import grounds
 from proxy.routing.policy import Condition, EffortPolicy, RoutingPolicy, Rule, StickyPolicy
 from proxy.routing.replay import Replay, Stored, described
 from proxy.routing.router import Router
 from proxy.routing.standing import Observed
-from proxy.types import Classification, Features, Model, Need, Price, Priors, RoutePlan, Usage
+from proxy.types import (
+    Classification,
+    Features,
+    Incumbent,
+    Model,
+    Need,
+    Price,
+    Priors,
+    RoutePlan,
+    Usage,
+)
 from tests.routing.test_router import MODELS, ask, house, planned
 
 RULED = RoutingPolicy(
@@ -240,6 +252,47 @@ def test_what_can_not_be_decided_again_is_counted(members: dict[str, Any], why: 
 def test_what_is_no_record_is_said(line: bytes) -> None:
     with pytest.raises(ValueError, match="is no call record"):
         replay(house()).take(line)
+
+
+def test_each_of_the_grounds_is_what_its_name_says() -> None:
+    facts = Features("hi", (), 3, 5, frozenset({Need.VISION, Need.TOOLS}), 7, True, "title", True, 9)
+    seen = Classification((("writing", 1.0),), 0.5, ("writing:poem",), 0.12345, True)
+    plan = RoutePlan(
+        ("m",),
+        "score",
+        facts,
+        seen,
+        incumbent=Incumbent("m", "n", "writing"),
+        shut=frozenset({"z", "y"}),
+        headers={"x-team": "red"},
+        language="de",
+        allowed=frozenset({"m", "b"}),
+        tradeoff=4,
+        exploring=True,
+        effort_why=OWN,
+    )
+    assert grounds(plan, "epoch") == Grounds(
+        epoch="epoch",
+        prompt_tokens=3,
+        completion_tokens=5,
+        needs=("tools", "vision"),
+        turns=7,
+        tool_loop=True,
+        background="title",
+        language="de",
+        evidence=("writing:poem",),
+        headers={"x-team": "red"},
+        incumbent=Incumbent("m", "n", "writing"),
+        repeats=True,
+        failed_tools=9,
+        struggle=0.123,
+        leans=True,
+        shut=("y", "z"),
+        allowed=("b", "m"),
+        tradeoff=4,
+        exploring=True,
+        own_effort=True,
+    )
 
 
 def test_a_plan_of_named_models_has_grounds_too() -> None:
