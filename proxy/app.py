@@ -298,7 +298,7 @@ class Engine:
         desk = Desk(ask, lambda: self.settings.epoch)
 
         async def rate(rated: Rated, first: bool) -> None:
-            self.journal.score(rated.request_id, rated.score)
+            self.journal.score(rated.request_id, rated.key, rated.score)
             if first:
                 await desk.learn(rated)
 

@@ -45,7 +45,7 @@ async def give_feedback(request: Request[Any, Any, Any], data: Annotated[Feedbac
     model = record["selected_model"]
     if model is None:
         raise _invalid("request_id", f"The call {data.request_id[:128]!r} got no answer to be judged.")
-    await here.rate(Rated(data.request_id, model, score), record["score"] is None)
+    await here.rate(Rated(data.request_id, key, model, score), record["score"] is None)
     return {"object": "feedback", "request_id": data.request_id, "model": model, "score": score}
 
 

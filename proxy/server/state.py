@@ -40,6 +40,8 @@ class Rated(Struct, frozen=True):
     """A caller's feedback on an answer, 0..1: what every process may learn from."""
 
     request_id: str
+    key: str
+    """The caller's: callers of other keys may have given their calls the same id."""
     model: str
     score: float
 

@@ -115,10 +115,10 @@ class Archive:
             _insert(connection, _INTO_RECORDS, records)
             _insert(connection, _INTO_STANDINGS, [value for row in last.items() for value in row])
 
-    def score(self, request_id: str, score: float, time: float) -> None:
-        """A caller's feedback on a call; the last one counts."""
+    def score(self, request_id: str, key: str, score: float, time: float) -> None:
+        """Feedback on a call of this key; the last one counts."""
         with told(self._path), transaction(self._connection) as connection:
-            connection.execute("REPLACE INTO feedback VALUES (?, ?, ?)", (request_id, score, time))
+            connection.execute("REPLACE INTO feedback VALUES (?, ?, ?, ?)", (request_id, key, score, time))
 
     def prune(self, oldest: float, max_bytes: int) -> int:
         """Forgets some of what arrived before `oldest`, or of the oldest where the file is too large.
@@ -290,7 +290,7 @@ _RECORD = """
     FROM records r LEFT JOIN standings s ON s.id = r.standing WHERE r.id = c.id)
 """
 """... and with all that is kept beside it."""
-_SCORE = "(SELECT score FROM feedback WHERE request_id = c.request_id)"
+_SCORE = "(SELECT score FROM feedback WHERE request_id = c.request_id AND key_id = c.key_id)"
 _FAILS = f"outcome IN ({', '.join(repr(outcome) for outcome in FAILED)})"
 _UNCOMPARED = "model IS NOT NULL AND (cost_usd IS NULL OR baseline_usd IS NULL)"
 """An answer of which nobody knows what it saved."""

@@ -52,7 +52,8 @@ class History:
             return {**json.loads(found[0]), "score": found[1]}
         for record in self._recent():
             if record.request_id == request_id and key in (None, record.key_id):
-                return {**json.loads(encode(record)), "score": self._journal.scored.get(request_id)}
+                score = self._journal.scored.get((request_id, record.key_id))
+                return {**json.loads(encode(record)), "score": score}
         return None
 
     def spend(self, since: float, until: float) -> list[Row]:

@@ -41,8 +41,8 @@ PRUNES = 60.0
 """Seconds between two looks for what is to be forgotten, also while there is no call."""
 
 
-Score = tuple[str, float, float]
-"""Request id, score, Unix time."""
+Score = tuple[str, str, float, float]
+"""Request id, key, score, Unix time."""
 
 
 GroundsOf = Callable[[RoutePlan, str], Grounds]
@@ -69,8 +69,8 @@ class Journal:
         """The latest plan's, and as JSON: hundreds of plans share it."""
         self.recent: deque[CallRecord] = deque(maxlen=policy.recent)
         """The latest, the last one at the end."""
-        self.scored: dict[str, float] = {}
-        """The latest feedback: request id -> score."""
+        self.scored: dict[tuple[str, str], float] = {}
+        """The latest feedback: (request id, key) -> score."""
         self.lost = 0
         """Calls that could not be kept."""
         self.adopt(policy)
@@ -103,14 +103,14 @@ class Journal:
             self._start()
         self._wake.set()
 
-    def score(self, request_id: str, score: float) -> None:
-        """A caller's feedback on a call."""
-        self.scored[request_id] = score
+    def score(self, request_id: str, key: str, score: float) -> None:
+        """Feedback on a call of this key."""
+        self.scored[request_id, key] = score
         if len(self.scored) > self._policy.recent:
             del self.scored[next(iter(self.scored))]
         if self._policy.file is not None:
             with self._changed:
-                self._scores.append((request_id, score, self._wall()))
+                self._scores.append((request_id, key, score, self._wall()))
                 self._unwritten += 1
                 self._start()
             self._wake.set()

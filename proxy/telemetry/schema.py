@@ -6,7 +6,7 @@
               decision, its prompt; they go with their calls. Formerly all was in the first
     standings how the models stood, as JSON, once for all grounds of a transaction that say so; each has the
               id of the last of their calls, and goes with it
-    feedback  what callers said of their calls
+    feedback  what callers said of their calls; callers of two keys may give their calls the same id
 
 The schema's number is the database's user_version. A database of another application or of a newer version is
 refused and left as it is.
@@ -73,6 +73,16 @@ MIGRATIONS = (
     DELETE FROM standings;
     ALTER TABLE records ADD COLUMN grounds BLOB;
     ALTER TABLE records ADD COLUMN prompt BLOB
+    """,
+    """
+    ALTER TABLE feedback RENAME TO former;
+    CREATE TABLE feedback (
+        request_id TEXT NOT NULL, key_id TEXT NOT NULL, score REAL NOT NULL, time REAL NOT NULL,
+        PRIMARY KEY (request_id, key_id)
+    ) WITHOUT ROWID;
+    INSERT INTO feedback SELECT c.request_id, c.key_id, f.score, f.time FROM former f JOIN calls c
+        ON c.id = (SELECT MAX(id) FROM calls WHERE request_id = f.request_id);
+    DROP TABLE former
     """,
 )
 """What makes version n + 1 of version n: statements with `;` between them. Those that stood on main are never

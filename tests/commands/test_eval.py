@@ -134,7 +134,7 @@ def kept(path: Path, calls: list[tuple[str, str, float | None, float, float]]) -
         record.selected_model, record.intent, record.difficulty, record.cost_usd = model, "math", hard, cost
         archive.add([Entry(columns(record), encode(record))])
         if score is not None:
-            archive.score(id, score, 1_800_000_001.0)
+            archive.score(id, "", score, 1_800_000_001.0)
     archive.close()
     return str(path)
 

@@ -48,6 +48,12 @@ def test_feedback_is_kept_with_the_call(
         assert kuro.admin("/calls/mine")["score"] == 0.0
         assert give(kuro, BOB, "mine", 1)[0] == 404
         assert give(kuro, ALICE, "yours", 1)[0] == 404
+        kuro.chat(asked, authorization=f"Bearer {BOB}", x_request_id="mine")
+        assert give(kuro, BOB, "mine", 0.5)[0] == give(kuro, ALICE, "mine", 1)[0] == 200
+        assert kuro.admin("/calls/mine")["score"] == 0.5, "the last call of this id is Bob's"
+        if database:
+            listed = kuro.admin("/calls?request_id=mine")["data"]
+            assert [(row["key_id"], row["score"]) for row in listed] == [("bob", 0.5), ("alice", 1.0)]
 
 
 def test_callers_feedback_moves_a_models_quality_in_every_worker(tmp_path: Path, stub: StubUpstream) -> None:

@@ -29,7 +29,7 @@ def test_a_score_is_kept_with_the_call_and_its_model(
         200, {"object": "feedback", "request_id": "req-1", "model": "claude", "score": kept},
     )  # fmt: skip
     ((rated, first),) = world.rated
-    assert (rated.model, rated.score, first) == ("claude", kept, True)
+    assert (rated.key, rated.model, rated.score, first) == ("alice", "claude", kept, True)
 
 
 def test_the_last_word_is_kept_and_only_the_first_is_learned_from(client: Client, world: World) -> None:

@@ -119,8 +119,8 @@ def test_pages_follow_each_other_without_a_gap_while_calls_come(
 
 
 def test_a_summary_has_all_columns_and_a_record_is_whole(kept: Path, archive: Archive) -> None:
-    archive.score("a-good", 0.5, NOON)
-    archive.score("a-good", 1.0, NOON + 1)
+    archive.score("a-good", "alice", 0.5, NOON)
+    archive.score("a-good", "alice", 1.0, NOON + 1)
     with Reader(kept) as reader:
         (summary,) = reader.find(Query(request_id="a-good"))
         found = reader.record("a-good")
@@ -137,6 +137,17 @@ def test_who_stops_reading_leaves_nothing_behind(kept: Path) -> None:
         assert next(records)
     # As `kuro calls --json | head`: rows were left, and the connection is closed before they are.
     del records
+
+
+def test_feedback_is_on_the_call_of_its_key(archive: Archive, make: Make, path: Path) -> None:
+    archive.add(rows(make(request_id="same", key_id="alice"), make(request_id="same", key_id="bob")))
+    archive.score("same", "alice", 0.25, NOON)
+    with Reader(path) as reader:
+        assert [(row["key_id"], row["score"]) for row in reader.find(Query())] == [
+            ("bob", None),
+            ("alice", 0.25),
+        ]
+        assert [(reader.record("same", key) or ("", ""))[1] for key in ("alice", "bob")] == [0.25, None]
 
 
 def test_spend_by_day_and_model(kept: Path, archive: Archive, make: Make) -> None:
@@ -202,7 +213,7 @@ def test_trends_count_attempts_by_model_and_time(archive: Archive, make: Make, p
 def test_what_is_old_is_forgotten_step_by_step(archive: Archive, make: Make, path: Path) -> None:
     archive.add(rows(*(make(request_id=f"old-{n}", time=NOON) for n in range(STEP + 10))))
     archive.add(rows(make(request_id="new", time=NOON + 100)))
-    archive.score("old-1", 1.0, NOON)
+    archive.score("old-1", "", 1.0, NOON)
     assert [archive.prune(NOON + 50, 1 << 40) for _ in range(3)] == [STEP, 10, 0]
     with Reader(path) as reader:
         assert [row["request_id"] for row in reader.find(Query())] == ["new"]

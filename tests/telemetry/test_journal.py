@@ -84,12 +84,14 @@ def test_history_sees_what_was_just_written(opened: Open, make: Make, path: Path
     assert len(history.spend(0.0, NOON + 1)) == (1 if file == "database" else 0)
 
 
-def test_feedback_is_kept_beside_the_call(opened: Open, make: Make, path: Path) -> None:
-    journal = opened()
-    journal.write(Batch([make(request_id="a")]))
-    journal.score("a", 0.25)
-    record = History(journal, lambda: str(path)).record("a")
-    assert record is not None and record["score"] == 0.25
+@pytest.mark.parametrize("file", ["database", "memory"])
+def test_feedback_is_kept_beside_the_call_of_its_key(opened: Open, make: Make, path: Path, file: str) -> None:
+    journal = opened(**({} if file == "database" else {"file": None}))
+    journal.write(Batch([make(request_id="a", key_id=key) for key in ("alice", "bob")]))
+    journal.score("a", "alice", 0.25)
+    history = History(journal, lambda: str(path) if file == "database" else None)
+    found = [history.record("a", key) for key in ("alice", "bob")]
+    assert [record and record["score"] for record in found] == [0.25, None]
 
 
 def test_the_latest_stay_in_memory(opened: Open, make: Make) -> None:

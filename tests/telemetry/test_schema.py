@@ -112,6 +112,7 @@ def test_calls_of_the_first_version_are_kept(path: Path, make: Make) -> None:
         *filter(str.strip, MIGRATIONS[0].split(";")),
         FORMER,
         "INSERT INTO feedback VALUES ('a', 0.5, 1)",
+        "INSERT INTO feedback VALUES ('forgotten', 0.5, 1)",
         f"PRAGMA application_id = {APPLICATION}",
         "PRAGMA user_version = 1",
     )
@@ -122,7 +123,7 @@ def test_calls_of_the_first_version_are_kept(path: Path, make: Make) -> None:
     archive.close()
     with Reader(path) as reader:
         later, former = reader.find(Query())
-        assert reader.record("a") == (b'{"request_id":"a"}', 0.5)
+        assert reader.record("a") == reader.record("a", "alice") == (b'{"request_id":"a"}', 0.5)
         assert json.loads(next(reader.records(Query())))["request_id"] == "b"
     assert (former["cursor"], former["model"], former["cost_usd"]) == (7, "groq/llama", 0.5)
     assert (later["cursor"], later["profile"], former["profile"]) == (8, make().profile, "")
