@@ -7,8 +7,11 @@ from math import inf
 import pytest
 
 from proxy.dispatch.breaker import Breakers, Refusal
-from proxy.dispatch.policy import BreakerPolicy
-from proxy.operate import heed, obstacle
+from proxy.dispatch.policy import BreakerPolicy, StatsPolicy
+from proxy.dispatch.stats import Stats
+from proxy.operate import forget, health, heed, moves, obstacle
+from proxy.routing.adapt import Adapt, Signal
+from proxy.routing.policy import AdaptPolicy
 from proxy.server.orders import Action, Disabled, Forced, Orders
 
 NOW = 5000.0
@@ -73,3 +76,40 @@ def test_a_circuit_that_was_not_forced_keeps_what_it_has_learned(breakers: Break
 def test_what_stands_in_the_way_is_said(breakers: Breakers, order: Disabled, told: str) -> None:
     breakers.throttle("a", 9.0)
     assert obstacle(breakers, Orders(disabled={"a": order}), "a") == told
+
+
+# --- health, and what was learned ----------------------------------------------------------------
+
+
+def taught() -> Adapt:
+    """Two models, of which the first fails lately."""
+    adapt = Adapt(AdaptPolicy(enabled=True), lambda: 0.0, lambda *_: None)
+    for _ in range(100):
+        adapt.observe("a", Signal.SUCCESS, 0.0)
+        adapt.observe("b", Signal.SUCCESS, 1.0)
+    return adapt
+
+
+def test_health_is_told_of_each_model_seen_or_not(breakers: Breakers) -> None:
+    stats = Stats(StatsPolicy(), lambda: 100.0)
+    stats.observe("a", True, 0.5, None)
+    told = health(["a", "b"], breakers, stats, taught(), {"a": 2})
+    assert [(told[model].in_flight, list(told[model].moved)) for model in "ab"] == [(2, ["success"]), (0, [])]
+    assert (told["a"].observed["evidence"] > 0, told["b"].observed["evidence"]) == (True, 0)
+    assert told["b"].circuit["state"] == "closed"
+
+
+@pytest.mark.parametrize(
+    ("model", "forgotten", "left"),
+    [
+        pytest.param("a", ["a"], {}, id="one that was moved"),
+        pytest.param("b", [], {"a": -0.3}, id="one that was not"),
+        pytest.param(None, ["a"], {}, id="all"),
+    ],
+)
+def test_what_was_learned_is_told_and_forgotten(
+    model: str | None, forgotten: list[str], left: dict[str, float]
+) -> None:
+    adapt = taught()
+    assert list(forget(adapt, model)) == forgotten
+    assert {id: terms["success"] for id, terms in moves(adapt).items()} == left

@@ -19,6 +19,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from proxy.errors import ApiError
+
 READY, DRAIN, HURRY = b"ready", b"drain", b"hurry"
 """What a worker says to its parent, and what it is told by it."""
 
@@ -71,24 +73,32 @@ class Answer(Struct, frozen=True):
     """Nothing could be decided: the parent's log says why."""
 
 
+PATIENCE = 60.0
+"""Seconds after which a parent that says nothing is given up: it answers itself when workers are silent."""
+
+
 class Line:
     """The worker's end, for questions. Belongs to one event loop."""
 
-    def __init__(self, link: Connection[Any, Any]) -> None:
+    def __init__(self, link: Connection[Any, Any], patience: float = PATIENCE) -> None:
         self._link = link
+        self._patience = patience
         self._numbers = count()
         self._open: dict[int, asyncio.Future[Answer]] = {}
 
     async def ask(self, asked: object, reach: Reach) -> Answer:
         """The parent's answer, when all workers whom it reaches have done what follows from it.
 
-        Raises RuntimeError when it could decide nothing.
+        Raises ApiError 503 when it says nothing, RuntimeError when it could decide nothing.
         """
         number = next(self._numbers)
         self._open[number] = asyncio.get_running_loop().create_future()
         try:
             self._link.send(Ask(number, asked, reach))
-            answer = await self._open[number]
+            async with asyncio.timeout(self._patience):
+                answer = await self._open[number]
+        except TimeoutError:
+            raise _silent() from None
         finally:
             del self._open[number]
         if answer.failed:
@@ -104,3 +114,12 @@ class Line:
     def done(self, done: Done) -> None:
         """An order was carried out, or not."""
         self._link.send(done)
+
+
+def _silent() -> ApiError:
+    return ApiError(
+        503,
+        "The parent of the workers says nothing. What was asked for is done when it comes to it.",
+        type="server_error",
+        code="parent_silent",
+    )

@@ -302,7 +302,7 @@ function modelCard(model, points, opened) {
     }),
     spark("success", points.map((point) => [point.at, point.attempts ? point.ok / point.attempts : null]), 1),
     spark("first token", points.map((point) => [point.at, point.ttft_ms]), null),
-    byWorker(model.workers, opened),
+    byWorker(model, opened),
     make("div", { class: "bar" },
       act("Open", `${circuits}/circuit`, { action: "open" }), act("Close", `${circuits}/circuit`, { action: "close" }), act("Reset", `${circuits}/circuit`, { action: "reset" }),
       learned ? act("Forget what was learned", "/weights/reset", { model: model.id }) : null,
@@ -320,7 +320,7 @@ function moved(workers) {
 }
 
 // Each worker has circuits and observations of its own.
-function byWorker(workers, opened) {
+function byWorker({ id, workers }, opened) {
   const names = Object.keys(workers);
   if (names.length < 2) return null;
   const told = ({ circuit, observed, in_flight, ...seen }) => [
@@ -328,7 +328,7 @@ function byWorker(workers, opened) {
     observed.evidence > 0 && observed.ttft ? `first token ${seconds(1000 * observed.ttft)}` : null,
     in_flight ? `${whole(in_flight)} open calls` : null, moved([seen]) ? `learned ${moved([seen])}` : null,
   ].filter(Boolean).join(" · ");
-  return make("details", { open: opened }, make("summary", {}, `${names.length} workers`),
+  return make("details", { open: opened }, make("summary", { "data-what": `${id} workers` }, `${names.length} workers`),
     facts(Object.fromEntries(names.map((name) => [`worker ${name}`, told(workers[name])]))));
 }
 
