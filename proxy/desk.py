@@ -84,6 +84,7 @@ def shown(verdict: Verdict, dry_run: bool = False) -> dict[str, Any]:
         "result": report.result,
         "dry_run": dry_run,
         "epoch": report.epoch,
+        "epoch_before": report.epoch_before,
         "models": {"added": found.added, "removed": found.removed, "changed": found.changed},
         "other": found.other,
         "needs_restart": found.needs_restart,

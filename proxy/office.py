@@ -45,7 +45,9 @@ class Report(Struct, frozen=True):
     """`changed`, `unchanged` or `refused`."""
     by: str
     epoch: str
-    """Of the configuration in force afterwards."""
+    """Of the configuration in force afterwards ..."""
+    epoch_before: str
+    """... and before."""
     changes: Changes = Changes()
     problems: tuple[str, ...] = ()
     """Why it was refused, a line each."""
@@ -80,35 +82,33 @@ class Keeper:
         self._host = host
 
     def decide(self, asked: Asked) -> Verdict:
-        """Reads and checks; the log says what came of it. Takes a tenth of a second."""
+        """Reads and checks; the log says what came of it. Takes a tenth of a second.
+
+        Of a dry run nothing is taken, and nothing said.
+        """
         if asked.dry_run:
-            return self._consider(asked)
-        old = self.settings
+            report, read = self._report(asked)
+            return Verdict(report, differences=differences(self.settings, read) if read is not None else ())
         self.seen = self.footprint()
-        try:
-            read = self._read()
-        except ConfigError as error:
-            report = Report("refused", asked.by, old.epoch, problems=error.problems)
+        report, read = self._report(asked)
+        if read is None:
             _tell(logging.ERROR, f"the configuration stays as it was, asked by {asked.by}", report)
             return Verdict(report)
-        found = changes(old, read)
-        self.settings = new = in_place(old, read)
-        result = "changed" if changes(old, new) else "unchanged"
-        report = Report(result, asked.by, new.epoch, found, warnings=new.warnings)
-        _tell(logging.INFO, f"configuration {result}, asked by {asked.by}", report)
-        return Verdict(report, new if result == "changed" else None)
+        self.settings = in_place(self.settings, read)
+        _tell(logging.INFO, f"configuration {report.result}, asked by {asked.by}", report)
+        return Verdict(report, self.settings if report.result == "changed" else None)
 
-    def _consider(self, asked: Asked) -> Verdict:
-        """The same, but that nothing is taken, and nothing said."""
+    def _report(self, asked: Asked) -> tuple[Report, Settings | None]:
+        """What would come of it, and what stands in the files; None where that is no good."""
         old = self.settings
         try:
             read = self._read()
         except ConfigError as error:
-            return Verdict(Report("refused", asked.by, old.epoch, problems=error.problems))
+            return Report("refused", asked.by, old.epoch, old.epoch, problems=error.problems), None
         new = in_place(old, read)
         result = "changed" if changes(old, new) else "unchanged"
-        report = Report(result, asked.by, new.epoch, changes(old, read), warnings=new.warnings)
-        return Verdict(report, differences=differences(old, read))
+        found = changes(old, read)
+        return Report(result, asked.by, new.epoch, old.epoch, found, warnings=new.warnings), read
 
     def _read(self) -> Settings:
         """What stands in the files. Raises ConfigError."""

@@ -46,7 +46,13 @@ async def reload(
     here, dry = services(request), _dry(dry_run)
     said = dict(await here.reload(signer(scope), dry))
     if not dry:
-        here.audit.done(scope, "reload", "configuration", said["result"], new=said["epoch"])
+        told = {
+            "old": said["epoch_before"],
+            "new": said["epoch"],
+            "models": said["models"],
+            "other": said["other"],
+        }
+        here.audit.done(scope, "reload", "configuration", said["result"], **told)
     return said
 
 

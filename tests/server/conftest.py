@@ -168,7 +168,8 @@ class World:
         self.commands.append(("dry run" if dry_run else "reload", by))
         if self.problem:
             raise ApiError(422, self.problem, code="invalid_config")
-        return {"object": "reload", "result": "changed", "epoch": "e2"}
+        told = {"object": "reload", "result": "changed", "epoch": "e2", "epoch_before": "e1"}
+        return {**told, "models": {"added": ["new"], "removed": [], "changed": {}}, "other": []}
 
     async def chat(self, scope: Any, receive: Any, send: Any) -> None:
         """Stands for the hot route."""

@@ -68,6 +68,17 @@ def test_a_refusal_tells_what_the_admin_was_told(client: Client, told: list[dict
     ]
 
 
+def test_a_reload_is_told_with_what_changed(client: Client, told: list[dict[str, Any]]) -> None:
+    client.post("/admin/v1/reload", headers=ADMIN)
+    (line,) = told
+    assert (line["action"], line["old"], line["new"], line["models"]["added"]) == (
+        "reload",
+        "e1",
+        "e2",
+        ["new"],
+    )
+
+
 def test_guesses_fill_no_disk_and_are_counted(
     client: Client, world: World, told: list[dict[str, Any]]
 ) -> None:
