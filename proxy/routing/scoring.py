@@ -38,7 +38,7 @@ LEADING = 4
 SUREST = 0.99
 """What the registry says of a model is taken for no surer than this: neither sure to do nor to fail."""
 INSTANT = 0.9999
-"""A latency term above this counts as this."""
+"""A latency term above this counts as this, and so does one as near to 0: no answer takes no time, or all."""
 
 Lengths = Mapping[str, int]
 """Intent -> tokens that an answer usually has; TYPICAL_COMPLETION where it isn't named."""
@@ -174,7 +174,8 @@ def _ease(difficulty: float) -> float:
 
 def _quickness(latency: float) -> float:
     """Typical answers within PATIENCE."""
-    return min(latency, INSTANT) / (1.0 - min(latency, INSTANT))
+    sure = min(max(latency, 1.0 - INSTANT), INSTANT)
+    return sure / (1.0 - sure)
 
 
 _MOST = log1p(FORTUNE / TRIFLE)

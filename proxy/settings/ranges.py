@@ -59,6 +59,7 @@ RANGES: Ranges = {
     (Fact, "under"): _ANY,
     (IntentSpec, "prior"): _ANY,
     (IntentSpec, "difficulty"): _SHARE,
+    (IntentSpec, "completion_tokens"): _COUNT,
     (ServerPolicy, "port"): Range(0, 65535),
     (ServerPolicy, "workers"): _COUNT,
     (ReloadPolicy, "interval"): _POSITIVE,

@@ -22,7 +22,7 @@ from proxy.routing.scoring import (
     felt,
     rank,
 )
-from proxy.routing.standing import PATIENCE, TYPICAL_COMPLETION, candidates, standing
+from proxy.routing.standing import PATIENCE, TYPICAL_COMPLETION, Stand, candidates, standing
 from proxy.types import Classification, Features, Model, Need, Price, Priors
 
 NO_LENGTHS: Lengths = {}
@@ -165,6 +165,12 @@ def test_long_answers_take_longer(tokens: int, seconds: float) -> None:
     wanted = model(latency=PATIENCE / (PATIENCE + 4.0))
     told = terms([wanted], Features("ask"), classified(), lengths={"code": tokens})
     assert told["m"]["latency"] == pytest.approx(PATIENCE / (PATIENCE + seconds))
+
+
+def test_even_an_answer_of_nothing_by_a_model_that_never_ends_is_scored() -> None:
+    never = {"m": Stand(latency=0.0, success=1.0, quality=0.5, first=0.0)}
+    (told,) = explain(candidates([model()]), Features("ask"), classified(), Weights(), never, {"code": 0})
+    assert all(0.0 <= value <= 1.0 for value in told.terms.values())
 
 
 @pytest.mark.parametrize("tokens", [20, 300, 2_000])

@@ -297,6 +297,11 @@ INTENTS_CASES: list[Case] = [
         "intents: {math: {default: true, patterns: [{re: x, wieght: 1}]}}\n",
         ["intents.math.patterns[0].wieght: unknown key (did you mean 'weight'?)"],
     ),
+    (
+        "answers of no tokens",
+        "intents: {math: {default: true, completion_tokens: 0}}\n",
+        ["intents.math.completion_tokens: 0 is out of range: must be 1 or more"],
+    ),
 ]
 
 
