@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -38,7 +39,7 @@ class OpenAICodec:
         self, request: ChatRequest, model: Model, provider: Provider, effort: Effort | None = None
     ) -> UpstreamRequest:
         """The caller's own bytes where possible; a stream always asks for its usage."""
-        name = _encode(model.upstream_model)
+        name = _quoted(model.upstream_model)
         body = _spliced(request, name, effort) if request.spliceable else None
         body = body or _rewritten(request, model, effort)
         own = ((b"authorization", b"Bearer " + provider.api_key.encode()),) if provider.api_key else ()
@@ -58,13 +59,17 @@ class OpenAICodec:
         return refusal(status, headers, body)
 
 
+@lru_cache(maxsize=1024)
+def _quoted(name: str) -> bytes:
+    return _encode(name)
+
+
 def _spliced(request: ChatRequest, name: bytes, effort: Effort | None) -> bytes | None:
     """The original bytes with the model's name exchanged, and what we add behind it; None when more has to
     change."""
     fields, body = request.fields, request.body
-    for consumed in _CONSUMED:
-        if consumed in fields:
-            return None
+    if not fields.keys().isdisjoint(_CONSUMED):
+        return None
     added = b"" if effort is None else _TELL_EFFORT % effort.encode()
     if request.stream:
         if "stream_options" not in fields:

@@ -86,7 +86,7 @@ class OpenAIDecoder:
         if not block.startswith(b"data: {") or not block.isascii():
             return None
         payload = block[6:-2]
-        if b"\n" in payload or b"\r" in payload:
+        if sse.LF in payload or sse.CR in payload:
             return None
         try:
             return self._plain(block, [read_plain(payload)])

@@ -142,14 +142,14 @@ class Climb:
         self,
         ground: Ground,
         read: Callable[[], Features],
-        key: bytes,
+        key: int,
         headers: Mapping[str, str],
         profile: str,
         session: str,
         judging: bool,
         steering: Steering = FREE,
     ) -> None:
-        """`key`: under which the decision cache knows this request; b"" if it shall not."""
+        """`key`: under which the decision cache knows this request; 0 if it shall not."""
         self.ground = ground
         self.key = key
         self.headers = headers
@@ -187,7 +187,7 @@ class Climb:
     @classmethod
     def again(cls, ground: Ground, past: Past) -> Climb:
         """The climb of a former decision: what it was made of is known already."""
-        climb = cls(ground, lambda: past.features, b"", past.headers, past.profile, "", False, past.steering)
+        climb = cls(ground, lambda: past.features, 0, past.headers, past.profile, "", False, past.steering)
         climb.known, climb.ranking = past.classification, past.ranking
         climb._asked, climb._incumbent = 0, past.incumbent
         climb.sight = Sight(past.standing, ground.policy.profiles, ground.lengths)

@@ -47,12 +47,12 @@ def conversation(session: str, profile: str) -> str:
     return f"{session} {profile}"
 
 
-def fingerprint(key: bytes, features: Features, named: bool) -> int:
+def fingerprint(key: int, features: Features, named: bool) -> int:
     """Knows the same messages again. A first turn that comes twice may be two callers' own, unless they
     `named` the conversation: then nothing is known again, and it is 0."""
     if features.turns < 2 and not named:
         return 0
-    made = hash(key) if key else hash((features.ask, features.prompt_tokens, features.turns))
+    made = key or hash((features.ask, features.prompt_tokens, features.turns))
     return made & _SMALL or 1
 
 

@@ -12,7 +12,7 @@ ASKED_FOR = "asked for"
 def build(
     first: str,
     own: Collection[str],
-    ranking: Iterable[str],
+    ranking: Collection[str],
     able: Container[str],
     shut: Container[str] = (),
 ) -> tuple[str, ...]:
@@ -21,6 +21,8 @@ def build(
     Of `own` only those are taken that are `able` to serve the request. Models whose circuit is `shut` go
     to the end, still in order: they may have recovered by the time that they are needed.
     """
+    if not own and not shut and next(iter(ranking), None) == first:
+        return tuple(ranking)  # nearly always
     preferred = [m for m in own if m in able] if own else ()
     chain = dict.fromkeys((first, *preferred, *ranking))
     if not shut:

@@ -143,7 +143,7 @@ class Router:
         if profile is None:
             explicit = self._listed if request.models else self._named
             return explicit(request, traced)
-        key = self._key(request, headers, profile) if self._remembers else b""
+        key = self._key(request, headers, profile) if self._remembers else 0
         steering = self._steering(request)
         climb = Climb(
             self.ground, partial(extract, request), key, headers, profile, session, judging, steering
@@ -167,7 +167,7 @@ class Router:
     def _explore(self, climb: Climb) -> None:
         unmoved = self.ground.sight().unmoved
         if unmoved is not None and self._chance() < self.ground.policy.adapt.explore:
-            climb.key, climb.sight, climb.exploring = b"", unmoved, True
+            climb.key, climb.sight, climb.exploring = 0, unmoved, True
 
     @property
     def least_effort(self) -> Effort | None:
@@ -218,10 +218,10 @@ class Router:
         yield from self._profiles
         yield from self._names
 
-    def _key(self, request: ChatRequest, headers: Mapping[str, str], profile: str) -> bytes:
+    def _key(self, request: ChatRequest, headers: Mapping[str, str], profile: str) -> int:
         """All that a decision is made of, but for circuits, observations and conversations."""
         ground = self.ground
-        read = [headers.get(name) for name in ground.headers] if ground.headers else None
+        read = tuple([headers.get(name) for name in ground.headers]) if ground.headers else None
         beside = (ground.epoch, profile, read)
         return digest(request, *(beside if request.auto_router is None else (*beside, request.auto_router)))
 
@@ -280,7 +280,7 @@ class Router:
         if not own and not self.ground.policy.named_models_use_ranking:
             return _asked_for((model,), request, traced)
         features = extract(request)
-        climb = Climb(self.ground, lambda: features, b"", {}, BALANCED, "", False, steering)
+        climb = Climb(self.ground, lambda: features, 0, {}, BALANCED, "", False, steering)
         ranking = climb.ranked() if self.ground.policy.named_models_use_ranking else {}
         # Its own circuit isn't looked at: it was asked for, and is refused where permits are given.
         shut = climb.shut - {model}

@@ -15,6 +15,7 @@ _LATIN_SHARE = 0.65
 _UNDECOMPOSED = {"ß": "ss", "ı": "i", "ł": "l", "ø": "o", "æ": "ae", "œ": "oe", "đ": "d", "’": "'", "ё": "е"}
 """What Unicode does not take apart."""
 
+_ENDS = (b".", b"?", b"!", b";")
 _WIDE_ENDS = tuple(mark.encode() for mark in "。？！；؟।")
 
 _SEPARATE = 4
@@ -68,14 +69,8 @@ def word_pattern(word: str) -> str:
 
 def _with_line_ends(folded: bytes) -> bytes:
     """The text with a line end after every sentence, too."""
-    if b"." in folded:
-        folded = folded.replace(b". ", b".\n")
-    if b"?" in folded:
-        folded = folded.replace(b"? ", b"?\n")
-    if b"!" in folded:
-        folded = folded.replace(b"! ", b"!\n")
-    if b";" in folded:
-        folded = folded.replace(b"; ", b";\n")
+    for end in _ENDS:
+        folded = folded.replace(end + b" ", end + b"\n")
     if not folded.isascii():
         for end in _WIDE_ENDS:
             folded = folded.replace(end, end + b"\n")

@@ -13,6 +13,8 @@ from hashlib import blake2b
 from itertools import count
 from typing import Any
 
+import msgspec
+
 from proxy.errors import ApiError
 from proxy.types import Provider
 
@@ -61,6 +63,8 @@ def deadline(headers: Headers) -> float | None:
 # --- conversation --------------------------------------------------------------------------------
 
 _INSTRUCTIONS = frozenset({"system", "developer"})
+_NAMING = frozenset({"session_id", "prompt_cache_key", "metadata", "user"})
+"""Fields of a body that may name its conversation."""
 _EDGE = 4096
 """Characters at each end of a long text that tell it from others, together with its length."""
 
@@ -80,19 +84,18 @@ def session_of(
 
 
 def _named_session(headers: Headers, fields: Mapping[str, Any]) -> str:
+    if name := headers.get("x-session-id") or headers.get("x-openwebui-chat-id"):
+        return name
+    if fields.keys().isdisjoint(_NAMING):
+        return ""
     metadata = fields.get("metadata")
     candidates = (
-        headers.get("x-session-id"),
-        headers.get("x-openwebui-chat-id"),
         fields.get("session_id"),
         fields.get("prompt_cache_key"),
         metadata.get("session_id") if type(metadata) is dict else None,
         fields.get("user"),
     )
-    for name in candidates:
-        if name and type(name) is str:
-            return name
-    return ""
+    return next((name for name in candidates if name and type(name) is str), "")
 
 
 def _opening(messages: Sequence[Mapping[str, Any]], key_id: str) -> list[str]:
@@ -121,12 +124,12 @@ def _text(content: object) -> str:
 
 
 def _digest(parts: list[str]) -> str:
-    # Each part is preceded by its length: ("ab", "c") and ("a", "bc") are different conversations.
-    text = "".join(
-        [f"{len(part)}:{part if len(part) <= 2 * _EDGE else part[:_EDGE] + part[-_EDGE:]}" for part in parts]
-    )
-    return blake2b(text.encode("utf-8", "replace"), digest_size=12).hexdigest()
+    # With its length, for of a long part the middle is left out.
+    told = [(len(part), part if len(part) <= 2 * _EDGE else part[:_EDGE] + part[-_EDGE:]) for part in parts]
+    return blake2b(_encode(told), digest_size=12).hexdigest()
 
+
+_encode = msgspec.json.Encoder().encode
 
 # --- what upstreams may see ----------------------------------------------------------------------
 

@@ -46,10 +46,15 @@ _KINDS: dict[str, tuple[frozenset[type], str]] = {
 _BOUNDS = {"n": (1, 128), "max_tokens": (-1, 10**9), "max_completion_tokens": (-1, 10**9)}
 """Field -> least and greatest value; -1 is how local servers say `no limit`."""
 
+_LISTS = ("tools", "functions")
+"""Fields whose members must be objects."""
+_LOOKED_INTO = frozenset({*_BOUNDS, *_LISTS})
+
 _COUNTED = ("model", "messages", "stream")
 """Fields that may not occur twice: two readers of one body must not disagree about them."""
 
 _COUNTED_IN_QUOTES = re.compile(rb'"(?:m(?:odel|essages)|stream)"')
+_ESCAPE = ord("\\")
 _NOT_OPENING = bytes(byte for byte in range(256) if byte not in b"{[")
 
 _decode_any = msgspec.json.Decoder().decode
@@ -127,10 +132,15 @@ def _check_kinds(fields: dict[str, Any]) -> None:
         rule = _KINDS.get(name)
         if rule is not None and type(value) not in rule[0]:
             raise wrong_type(name, rule[1], value)
+    if not fields.keys().isdisjoint(_LOOKED_INTO):
+        _check_values(fields)
+
+
+def _check_values(fields: dict[str, Any]) -> None:
     for name, (least, most) in _BOUNDS.items():
         if name in fields and (value := fields[name]) is not None and not least <= value <= most:
             raise bad(f"`{name}` must be between {least} and {most}.", "invalid_value", name)
-    for name in ("tools", "functions"):
+    for name in _LISTS:
         if name in fields:
             _check_objects(fields[name] or (), name)
 
@@ -205,8 +215,8 @@ def _counts_once(body: bytes, fields: dict[str, Any]) -> bool:
     Inside a string the quotes are escaped, so that only a key, a whole string or the end of one can
     look like `"model"`.
     """
-    found = _COUNTED_IN_QUOTES.findall(body)
-    return len(found) == _counted_members(fields) and not _may_escape_names(body)
+    found = body.count(b'"model"') + body.count(b'"messages"') + body.count(b'"stream"')
+    return found == _counted_members(fields) and not _may_escape_names(body)
 
 
 def _counted_members(fields: dict[str, Any]) -> int:
@@ -215,7 +225,7 @@ def _counted_members(fields: dict[str, Any]) -> int:
 
 def _may_escape_names(body: bytes) -> bool:
     # Every letter of the counted names is \u006x or \u007x. The first search is by far the cheapest.
-    return b"\\" in body and b"\\u00" in body and (b"\\u006" in body or b"\\u007" in body)
+    return _ESCAPE in body and b"\\u00" in body and (b"\\u006" in body or b"\\u007" in body)
 
 
 def _check_duplicates(body: bytes, fields: dict[str, Any]) -> None:

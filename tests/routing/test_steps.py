@@ -93,7 +93,7 @@ class House:
             return features
 
         # Equal facts have equal keys: what keys are really made of is the router's business.
-        key = repr((features, profile)).encode() if self.remembers else b""
+        key = hash(repr((features, profile))) if self.remembers else 0
         return Climb(self.router.ground, read, key, headers or {}, profile, session, judging)
 
     def up(self, features: Features = CODE, session: str = "s", **how: Any) -> Choice | None:
@@ -563,7 +563,7 @@ def test_a_climb_is_of_one_mind_about_circuits() -> None:
         lambda _: next(answers),
         lambda _: None,
     )
-    climb = Climb(router.ground, lambda: CODE, b"", {}, "balanced", "", False)
+    climb = Climb(router.ground, lambda: CODE, 0, {}, "balanced", "", False)
     first = climb.shut
     assert climb.shut == first
     assert len(first) == 1
