@@ -1,8 +1,8 @@
-"""Many expressions, looked for in one go through a text or nearly so: two RE2 Sets share them.
+"""Many expressions, looked for in one go through a text or nearly so: three RE2 Sets share them.
 
 A Set is an automaton whose states are made as texts come that need them, one for each combination of
-expressions that may be under way. An ask in new words meets new states, at a microsecond each; two small
-automata have far fewer of them together than one has, and take a second look for it. 500 characters by the
+expressions that may be under way. An ask in new words meets new states, at a microsecond each; several small
+automata have far fewer of them together than one has, and take a look each for it. 500 characters by the
 words and patterns of intents.yml:
 
     Sets                                       1      2      3      4
@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import re2
 
-SETS = 2
-MAX_MEMORY = 18 << 20
+SETS = 3
+MAX_MEMORY = 12 << 20
 """Bytes that each Set and its cache of states may come to have; a full cache is emptied, nothing fails. At
 half of what 2,000 different asks fill it is emptied over and over, and an ask costs several times as much."""
 

@@ -53,7 +53,7 @@ _UNCLEAR, _CLEAR = 1.0, 2.5
 """Log-odds of an ask's leading intent: up to the first it says little, from the second on it speaks for
 itself."""
 
-WEIGHED = 1_024
+WEIGHED = 256
 """Combinations of evidence whose result is kept."""
 
 _SHARE = itemgetter(0)

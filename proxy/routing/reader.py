@@ -83,8 +83,8 @@ class Reader:
 
     def _tell(self, atoms: tuple[int, ...]) -> tuple[Clue, ...]:
         """The clues of a passage that holds these atoms."""
-        pairs = [pair for atom in atoms for pair in self._clues[atom]]
-        return tuple([clue for clue, near in pairs if near is None or near in atoms])
+        clues, held = self._clues, set(atoms)
+        return tuple([clue for atom in atoms for clue, near in clues[atom] if near is None or near in held])
 
     def _add(self, owner: str, path: str, pattern: Pattern) -> None:
         first = self._atom(pattern.re, f"{path}.re")

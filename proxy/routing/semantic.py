@@ -82,8 +82,7 @@ class Semantic:
         *self._bias, self._step = map(float, floats.split())
         if len(table) != SLOTS * len(self.intents) or len(self._bias) != len(self.intents):
             raise ValueError("semantic.bin: cut short")
-        self._width, self._rows = 4 * len(self.intents) + 1, _spread(table, len(self.intents))
-        row = self._row
+        self._row = row = _rows(table, len(self.intents)).__getitem__
         self._slot = Kept(_slot).__getitem__
         self._said = Kept[str, int](lambda word: sum(map(row, _parts(word)))).__getitem__
 
@@ -104,11 +103,6 @@ class Semantic:
         total = sum(map(self._row, _pairs(_near(hashed))), total)
         return sum(map(self._row, _shape(hashed)), total)
 
-    def _row(self, slot: int) -> int:
-        """A lane per intent, and 1 in the topmost, which counts rows."""
-        at = slot * self._width
-        return int.from_bytes(self._rows[at : at + self._width], "little")
-
 
 class Kept(dict[_Key, _Value]):
     """Values by key, each worked out when it is first asked for; emptied when there are too many."""
@@ -124,15 +118,20 @@ class Kept(dict[_Key, _Value]):
         return value
 
 
-def _spread(table: bytes, intents: int) -> bytes:
-    """Rows of a byte per intent -> of four bytes per intent and a 1: integers are read off them nearly as
-    fast as off a dict, which grew to 10 MB."""
-    width = 4 * intents + 1
+def _rows(table: bytes, intents: int) -> list[int]:
+    """By slot: a byte per intent -> a lane of four bytes per intent, and a 1 on top that counts rows."""
+    width, empty = 4 * intents + 1, b"\x80" * intents
     spread = bytearray(SLOTS * width)
     for intent in range(intents):
         spread[4 * intent :: width] = table[intent::intents]
     spread[width - 1 :: width] = b"\1" * SLOTS
-    return bytes(spread)
+    read, nothing = int.from_bytes, int.from_bytes(b"\x80\0\0\0" * intents + b"\1", "little")
+    return [
+        nothing
+        if table[intents * slot : intents * (slot + 1)] == empty
+        else read(spread[width * slot : width * (slot + 1)], "little")
+        for slot in range(SLOTS)
+    ]
 
 
 @lru_cache(1)
@@ -147,8 +146,12 @@ def _parts(word: str) -> tuple[int, ...]:
     whole = crc32(raw) % SLOTS
     if len(word) <= 4 or word >= _WIDE:
         return (whole,)
-    parts = [word[:4], word[-3:], word[:6]][: 2 if len(word) < 7 else 3]
-    return (whole, *[crc32(part.encode(), kind) % SLOTS for kind, part in enumerate(parts, 1)])
+    if len(raw) == len(word):  # a character is a byte
+        start, end, longer = raw[:4], raw[-3:], raw[:6]
+    else:
+        start, end, longer = word[:4].encode(), word[-3:].encode(), word[:6].encode()
+    parts = whole, crc32(start, 1) % SLOTS, crc32(end, 2) % SLOTS
+    return parts if len(word) < 7 else (*parts, crc32(longer, 3) % SLOTS)
 
 
 def _near(hashed: list[int]) -> list[int]:
