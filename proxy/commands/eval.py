@@ -27,6 +27,8 @@ from proxy.wire.plugins import AUTO_ROUTER, CHEAPEST, DEAREST
 
 LATEST = 50_000
 """Calls of a log that are looked at."""
+SHOWN = 160
+"""Characters of an ask that is shown."""
 
 _ROWS = """\
 Rows are JSON Lines. A row is a request (`prompt`, or `messages` and what belongs to them) and what is known
@@ -71,6 +73,13 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
     parser.add_argument("--plot", metavar="FILE", help="write the quality-cost curve as SVG")
     parser.add_argument("--json", action="store_true", help="all measures as JSON")
     parser.add_argument(
+        "--mistakes",
+        type=partial(within, low=0, high=1_000_000),
+        default=0,
+        metavar="N",
+        help="with --intents: so many asks that were taken for something else, and what spoke for it",
+    )
+    parser.add_argument(
         "--resamples",
         type=partial(within, low=0, high=100_000),
         default=500,
@@ -82,6 +91,8 @@ def add(commands: Commands, environ: Mapping[str, str]) -> None:
 def _eval(options: argparse.Namespace) -> int:
     if options.outcomes is None and (options.plot or options.models):
         return refuse("--plot and --models go with --outcomes")
+    if options.intents is None and options.mistakes:
+        return refuse("--mistakes goes with --intents")
     settings = load(options.config)
     if options.calls is not None:
         return _eval_calls(options, options.calls or settings.calls.file)
@@ -98,16 +109,28 @@ def _eval_intents(options: argparse.Namespace, settings: Settings, source: Binar
     from proxy.evaluate import labels, rows, text
 
     data = rows.labelled(source, options.intents, settings.intents.intents)
-    answers = []
+    answers: list[labels.Said] = []
+    mistakes: list[labels.Mistake] = []
     for row, decision in zip(
         data, _decisions(settings, options.model, [row.body for row in data]), strict=True
     ):
         intent, sure = next(iter(decision["intents"].items()))
-        answers.append(labels.said(row, intent, sure))
+        answer = labels.said(row, intent, sure)
+        answers.append(answer)
+        if not answer.right and len(mistakes) < options.mistakes:
+            said = decision["intents"], decision["evidence"]
+            mistakes.append(labels.Mistake(_shown(row.body), row.gold_intent, *said))
     with _progress("resamples", options.resamples) as progress:
         card = labels.measure(answers, options.resamples, Random(options.seed).random, progress)
+    card = msgspec.structs.replace(card, mistakes=mistakes)
     _print(options, card, text.intents(card))
     return 0
+
+
+def _shown(body: Mapping[str, Any]) -> str:
+    """The beginning of what was asked."""
+    asked = body.get("prompt") or body["messages"][-1].get("content")
+    return str(asked)[:SHOWN]
 
 
 def _eval_outcomes(options: argparse.Namespace, settings: Settings, source: BinaryIO) -> int:

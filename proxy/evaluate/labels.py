@@ -62,6 +62,17 @@ class Share(Struct, frozen=True):
     rows: int
 
 
+class Mistake(Struct, frozen=True):
+    """One row that was wrong, for a reader."""
+
+    ask: str
+    """Its beginning."""
+    gold: str
+    intents: dict[str, float]
+    """What was said instead, by confidence."""
+    evidence: list[str]
+
+
 class IntentCard(Struct, frozen=True):
     """All that was measured."""
 
@@ -76,6 +87,8 @@ class IntentCard(Struct, frozen=True):
     sources: dict[str, Share]
     calibration: list[Reliability]
     off: float
+    mistakes: list[Mistake] = []
+    """As many as were asked for."""
 
 
 def said(row: Labelled, intent: str, sure: float) -> Said:

@@ -63,6 +63,12 @@ def intents(card: IntentCard) -> Iterator[str]:
     bins = {f"{one.sure:.2f}": (f"{one.right:.2f}", str(one.rows)) for one in card.calibration}
     yield from _lines("confidence", ("were right", "rows"), bins)
     yield f"off by {card.off:.3f} on average"
+    for one in card.mistakes:
+        said = ", ".join(f"{name} {share:.2f}" for name, share in one.intents.items())
+        yield ""
+        yield f"{one.gold} taken for {said}"
+        yield f"  {' '.join(one.ask.split())}"
+        yield f"  {', '.join(one.evidence)}"
 
 
 def calls(card: CallCard) -> Iterator[str]:

@@ -64,6 +64,21 @@ def test_the_same_scorecard_as_text(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "1  roleplay taken for math" in out
 
 
+def test_mistakes_are_shown_with_what_spoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path / "a.jsonl", [*LABELS, *LABELS])
+    common = ["eval", "--intents", file, "--resamples", "0", "--mistakes"]
+    assert main([*common, "1", "--json"]) == 0
+    (mistake,) = json.loads(capsys.readouterr().out)["mistakes"]
+    assert (mistake["ask"], mistake["gold"], next(iter(mistake["intents"]))) == (
+        "What is 4 * 4?",
+        "roleplay",
+        "math",
+    )
+    assert mistake["evidence"]
+    assert main([*common, "9"]) == 0
+    assert capsys.readouterr().out.count("\n  What is 4 * 4?\n") == 2
+
+
 def test_difficulty_that_knows_who_needs_the_strong_model_is_better_than_chance(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,6 +117,7 @@ def test_the_routers_own_choices_are_measured_among_models_of_the_registry(
     [
         (["--outcomes", "{missing}"], "missing.jsonl: No such file or directory"),
         (["--outcomes", "{labels}"], "a.jsonl: line 1: Object missing required field `q`"),
+        (["--outcomes", "{outcomes}", "--mistakes", "3"], "--mistakes goes with --intents"),
         (["--intents", "{labels}", "--plot", "x.svg"], "--plot and --models go with --outcomes"),
         (["--outcomes", "{outcomes}", "--models", "gpt=tiny"], "--models: 'gpt' is no ready model"),
         (["--outcomes", "{outcomes}", "--model", "auto:brave"], "auto:brave"),
@@ -109,6 +125,7 @@ def test_the_routers_own_choices_are_measured_among_models_of_the_registry(
     ids=[
         "no such file",
         "rows of the other kind",
+        "mistakes of outcomes",
         "a plot of labels",
         "an unknown model",
         "an unknown profile",
