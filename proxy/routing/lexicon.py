@@ -59,7 +59,7 @@ class IntentSpec(Struct, frozen=True, forbid_unknown_fields=True):
     patterns: tuple[Pattern | str, ...] = ()
     facts: tuple[Fact, ...] = ()
     examples: tuple[str, ...] = ()
-    """Typical asks: for readers, for tests, for a learned classifier's seed."""
+    """Typical asks, five to ten: asks like them are of this intent (see `likeness`)."""
 
 
 class Leaning(Struct, frozen=True, forbid_unknown_fields=True):

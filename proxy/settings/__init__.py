@@ -13,7 +13,7 @@ This package alone reads YAML and the environment; the rooms get the frozen valu
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from hashlib import blake2b
 from pathlib import Path
@@ -28,6 +28,7 @@ from proxy.errors import ConfigError
 from proxy.providers import CODECS
 from proxy.routing.classify import Classifier
 from proxy.routing.lexicon import Lexicon
+from proxy.routing.likeness import doubtful
 from proxy.routing.policy import RoutingPolicy
 from proxy.server.policy import AccessPolicy, AdminPolicy, LimitPolicy, ReloadPolicy, ServerPolicy
 from proxy.settings import registry, routing, service
@@ -127,7 +128,7 @@ def load(directory: Path | None, environ: Mapping[str, str] | None = None) -> Se
     if problems:
         raise ConfigError(problems)
     folder = state_folder(environ)
-    warnings = (*warnings, *files.strays())
+    warnings = (*warnings, *_doubts(lexicon, models.models, files.label(INTENTS)), *files.strays())
     return _settings(models, lexicon, policy, proxy_file, baseline, folder, warnings)
 
 
@@ -185,6 +186,15 @@ def _misread(lexicon: Lexicon, label: str) -> tuple[str, ...]:
     except ConfigError as error:
         return error.problems
     return ()
+
+
+def _doubts(lexicon: Lexicon, models: Sequence[Model], label: str) -> Iterator[str]:
+    """What intents.yml says in vain."""
+    fit = {intent for model in models for intent in model.capabilities or lexicon.intents}
+    if models and (unfit := [name for name in lexicon.intents if name not in fit]):
+        yield f"no ready model has fitness for {', '.join(unfit)}: name them under `capabilities`"
+    for name, why in doubtful({name: spec.examples for name, spec in lexicon.intents.items()}):
+        yield f"{label}: intents.{name}.{why}"
 
 
 def _settings(

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.e2e.conftest import ADMIN
-from tests.e2e.kuro import Kuro, model, write_config
+from tests.e2e.kuro import ROOT, Kuro, model, write_config
 from tests.e2e.raw import ask
 from tests.stub import Gate, StubUpstream, fail, gated, ok
 
@@ -221,3 +222,32 @@ def _held(pid: int) -> tuple[int, int, int]:
     """Threads, descriptors, and kilobytes of memory."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return int(status["Threads"]), len([*Path(f"/proc/{pid}/fd").iterdir()]), int(status["VmRSS"].split()[0])
+
+
+SQL_TUNING = {
+    "description": "Making database queries faster.",
+    "examples": [
+        "This Postgres query takes 40 seconds, how can I speed it up?",
+        "Which index should I add for WHERE customer_id = ? ORDER BY created_at DESC",
+        "EXPLAIN ANALYZE shows a sequential scan over 12 million rows, why isn't the index used?",
+        "our MySQL dashboard report got really slow since the orders table grew",
+        "Can this join be rewritten so that it does not time out?",
+    ],
+}
+
+
+def test_an_intent_given_by_examples_is_there_after_a_reload(world: World) -> None:
+    asked = {
+        "role": "user",
+        "content": "The planner reads the whole table although there is an index, it crawls",
+    }
+    slow = {"model": "auto", "messages": [asked]}
+    kuro = world.start(model("one"))
+    assert kuro.chat(slow)[1]["x-kuro-intent"] != "sql_tuning"
+    intents = yaml.safe_load((ROOT / "config" / "intents.yml").read_text("utf-8"))
+    intents["intents"]["sql_tuning"] = SQL_TUNING
+    world.write(model("one"), model("two", capabilities={"sql_tuning": 1.0}))
+    (world.directory / "intents.yml").write_text(yaml.safe_dump(intents, allow_unicode=True), "utf-8")
+    assert reload(kuro)["models"]["added"] == ["two"]
+    _, headers, _ = kuro.chat(slow)
+    assert (headers["x-kuro-intent"], headers["x-kuro-model"]) == ("sql_tuning", "two")

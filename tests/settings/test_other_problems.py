@@ -285,6 +285,33 @@ INTENTS_CASES: list[Case] = [
         ["intents: exactly one needs `default: true`, not 0"],
     ),
     (
+        "an example that is no text",
+        "intents: {math: {default: true, examples: [7, {a: b}]}}\n",
+        [
+            "intents.math.examples[0]: expected a string, not the number 7",
+            "intents.math.examples[1]: expected a string, not a mapping",
+        ],
+    ),
+    (
+        "examples that are no list",
+        "intents: {math: {default: true, examples: how much is it}}\n",
+        ["intents.math.examples: expected a list, not 'how much is it'"],
+    ),
+    (
+        "examples that are empty or huge",
+        f"intents: {{math: {{default: true, examples: ['', '  ', {'x' * 4001}]}}}}\n",
+        [
+            "intents.math.examples[0]: is empty: write an ask or remove it",
+            "intents.math.examples[1]: is empty: write an ask or remove it",
+            "intents.math.examples[2]: has 4,001 characters: keep what is typical, 4,000 at most",
+        ],
+    ),
+    (
+        "more examples than anybody reads",
+        f"intents: {{math: {{default: true, examples: {['how much is it'] * 101}}}}}\n",
+        ["intents.math.examples: 101 are too many: keep the 100 most typical at most"],
+    ),
+    (
         "patterns that RE2 refuses",
         "intents: {math: {default: true, patterns: ['(?<=a)b', {re: '('}]}}\n",
         [
