@@ -61,7 +61,12 @@ def _nothing(_: Path) -> list[Sink]:
 
 
 def _log(place: Path) -> list[Sink]:
-    return [CallLog(LogPolicy(file=f"{place}.log"))]
+    # Without a file a journal takes the decisions off the records, and no more.
+    return [Journal(CallsPolicy(file=None), time.time, grounds), _lines(place)]
+
+
+def _lines(place: Path) -> Sink:
+    return CallLog(LogPolicy(file=f"{place}.log"))
 
 
 def _journal(place: Path) -> list[Sink]:
@@ -73,7 +78,7 @@ def _metrics(_: Path) -> list[Sink]:
 
 
 def _both(place: Path) -> list[Sink]:
-    return [*_journal(place), *_log(place)]
+    return [*_journal(place), _lines(place)]
 
 
 SINKS: dict[str, Callable[[Path], list[Sink]]] = {
