@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from proxy.app import Engine
 from proxy.errors import ConfigError
 from proxy.office import Keeper, Office
+from proxy.operate import disabled
 from proxy.reload import Alone, Among, Watch
 from proxy.server.auth import admin_keyring, check_listen
 from proxy.server.descriptors import callers_share, raise_limit
@@ -71,14 +72,14 @@ def serve(
             supervisor = Supervisor(office, listening, workers, policy.drain_timeout, partial(settle, place))
             supervisor.catch_signals()
             Watch(keeper, supervisor.ask).start()
-            _announce(settings, listening)
+            _announce(settings, listening, office.orders)
             return supervisor.run()
     office = Office(keeper, file, time.time, _no_workers)
     server = _server(settings, office.orders, log_level, Alone(office))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)  # as soon as anybody can know that we are here
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it serves: what was just read is as good
-    _announce(settings, listening)
+    _announce(settings, listening, office.orders)
     server.run(sockets=[listening])
     return 0
 
@@ -180,7 +181,7 @@ def _calm_collector() -> None:
     gc.set_threshold(20_000, 50, 100)
 
 
-def _announce(settings: Settings, listening: socket.socket) -> None:
+def _announce(settings: Settings, listening: socket.socket, orders: Orders) -> None:
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{port}"
@@ -192,6 +193,8 @@ def _announce(settings: Settings, listening: socket.socket) -> None:
     )
     for warning in settings.warnings:
         logger.warning("%s", warning)
+    for model, order in orders.disabled.items():
+        logger.warning("%s is %s (by %s)", model, disabled(order), order.by)
     if settings.calls.enabled and settings.calls.file is None:
         logger.warning(
             "calls are kept in memory only: set telemetry.calls.file in proxy.yml, HOME or XDG_STATE_HOME"

@@ -34,6 +34,11 @@ def obstacle(breakers: Breakers, orders: Orders, model: str) -> str:
     order = orders.disabled.get(model)
     if order is None or not order.holds(time.time()):
         return breakers.obstacle(model)
+    return disabled(order)
+
+
+def disabled(order: Disabled) -> str:
+    """For a reader: until when, and why."""
     return f"disabled{_until(order)}{f': {order.reason}' if order.reason else ''}"
 
 

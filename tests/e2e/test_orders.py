@@ -191,6 +191,8 @@ def test_a_reload_and_a_restart_keep_it(world: World, workers: int) -> None:
     assert kuro.admin("/models/two")["circuit"]["override"] == "forced_closed"
     assert kuro.stop() == 0
     again = world.start(workers)
+    (line,) = again.lines(lambda line: line.get("message", "").startswith("one is disabled until "))
+    assert line["message"].endswith("Z: being mended (by admin)")
     assert disabled_in(again, "one") == [True] * workers
     assert again.admin("/models/two")["forced"] is None  # a restart ends that
     assert served(again, 5) == {"two"}
