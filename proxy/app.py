@@ -33,7 +33,7 @@ from proxy.gateway import Gateway, House
 from proxy.office import Verdict
 from proxy.operate import forget, health, heed, obstacle
 from proxy.providers import CODECS
-from proxy.reload import Ask
+from proxy.reload import ALONE, Ask
 from proxy.routers import Live, build, explained, replayer
 from proxy.routing.adapt import Adapt, Shift, Signal
 from proxy.routing.features import prompt_tokens
@@ -88,6 +88,7 @@ class Engine:
         self.settings = settings
         self.orders = orders
         self._log_level = log_level
+        self._name = board.name if board is not None else ALONE
         self.clock = time.monotonic
         self.started = int(time.time())
         self.admission = Admission(settings.limits, self.clock)
@@ -328,7 +329,8 @@ class Engine:
         )
 
     def _weights(self) -> dict[str, Any]:
-        return in_force(self.gateway.house.router.ground, self.stats.view, self.adapt)
+        told = in_force(self.gateway.house.router.ground, self.stats.view, self.adapt)
+        return {**told, "worker": self._name}
 
     def _live(self) -> Live:
         return Live(

@@ -49,7 +49,7 @@ class Reset(Struct, frozen=True):
 
 @get("/weights", sync_to_thread=False)
 def show_weights(request: AnyRequest) -> dict[str, Any]:
-    """What decisions weigh in the worker that answers, and where it comes from."""
+    """What decisions weigh in the worker that answers, which it names, and where it comes from."""
     return dict(services(request).weights())
 
 

@@ -82,21 +82,22 @@ class Board:
 
     def __init__(self, place: Path, name: str) -> None:
         self._place = place
-        self._name = name
+        self.name = name
+        """The worker's."""
         self._posted = b""
 
     def post(self, series: Series) -> None:
         """Shows the others what was counted here. Raises OSError."""
         data = encode(series)
         if data != self._posted:
-            _put(self._place / self._name, data)
+            _put(self._place / self.name, data)
             self._posted = data
 
     def total(self, own: Series) -> Series:
         """What all have counted: `own` is posted and added to the others' files. Raises OSError."""
         self.post(own)
         parts = {path.name: path for path in self._place.iterdir() if path.name.isdecimal()}
-        others = {name: _read(path) for name, path in parts.items() if name != self._name}
+        others = {name: _read(path) for name, path in parts.items() if name != self.name}
         ended = _read_ended(self._place)
         total = Series()
         for series in (own, *(others[name] for name in others if name not in ended.names), ended.series):
@@ -108,7 +109,7 @@ class Board:
         """The last one out of a house whose parent was killed takes the directory along."""
         parent = multiprocessing.parent_process()
         if parent is not None and not parent.is_alive():
-            (self._place / self._name).unlink(missing_ok=True)
+            (self._place / self.name).unlink(missing_ok=True)
             if not any(path.name.isdecimal() for path in self._place.glob("*")):
                 shutil.rmtree(self._place, ignore_errors=True)
 

@@ -83,6 +83,7 @@ def test_what_was_moved_is_forgotten_by_every_worker(stub: StubUpstream, tmp_pat
         assert len(said["workers"]) == 2
         assert all(-0.3 <= worker["first"]["success"] < -0.1 for worker in said["workers"].values())
         assert moved(proxy) == [{}, {}]
+        assert proxy.admin("/weights")["worker"] in said["workers"]
         assert proxy.admin("/weights/reset", {"all": True})["result"] == "unchanged"
         proxy.stop()
         lines = [line["admin"] for line in proxy.lines(lambda line: line.get("event") == "admin")]
