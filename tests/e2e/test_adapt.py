@@ -86,10 +86,9 @@ def test_what_was_moved_is_forgotten_by_every_worker(stub: StubUpstream, tmp_pat
         assert proxy.admin("/weights")["worker"] in said["workers"]
         assert proxy.admin("/weights/reset", {"all": True})["result"] == "unchanged"
         proxy.stop()
+        # Each worker writes its own lines: which comes first is chance.
         lines = [line["admin"] for line in proxy.lines(lambda line: line.get("event") == "admin")]
-        assert [(line["action"], line["target"], line["by"]) for line in lines] == [
-            ("reset weights", "first", "admin"),
-            ("reset weights", "all models", "admin"),
-        ]
-        assert lines[0]["old"] == said["workers"]
+        told = {line["target"]: line for line in lines}
+        assert {(line["action"], line["by"]) for line in lines} == {("reset weights", "admin")}
+        assert (told["first"]["old"], told["all models"]["old"]) == (said["workers"], {})
         assert len(proxy.lines(lambda line: line.get("message", "").endswith(" no more"))) == 2
