@@ -34,6 +34,8 @@ GRACE = 1.0
 """Seconds that a finished stream gets for its usage and its end, in all."""
 TEXT_LIMIT = 1_000_000
 """Characters of an answer that are kept: to continue it, to estimate its tokens. Models write fewer."""
+TOGETHER = 8
+"""Pieces of it that become one: a word of four letters takes 61 bytes by itself."""
 SHORTEST = 0.05
 """Seconds of a stream below which its tokens per second say nothing."""
 
@@ -77,8 +79,8 @@ class Books(Struct, frozen=True):
 class Answer:
     """What the caller gets. `close` or `abandon` it when the relay is over, however it ended."""
 
-    __slots__ = ("_books", "_call", "_code", "_ends", "_resume", "_said", "_settled", "_text", "_tool_call",
-                 "_usage", "finish_reason", "part", "streams")  # fmt: skip
+    __slots__ = ("_books", "_call", "_code", "_ends", "_latest", "_resume", "_said", "_settled", "_text",
+                 "_tool_call", "_usage", "finish_reason", "part", "streams")  # fmt: skip
 
     def __init__(self, call: Call, part: Part, books: Books, resume: Resume | None = None) -> None:
         first = part.first
@@ -89,6 +91,8 @@ class Answer:
         """Of the error that ended the stream."""
         self._settled = False
         self._text = [first.text] if first.text else []
+        self._latest: list[str] = []
+        """What was said, and the pieces that came since it was put together last."""
         self._said = len(first.text)
         """Characters of the answer; beyond TEXT_LIMIT they are only counted."""
         self._tool_call = first.tool_call
@@ -202,7 +206,9 @@ class Answer:
         if chunk.text:
             self._said += len(chunk.text)
             if self._said <= TEXT_LIMIT:
-                self._text.append(chunk.text)
+                self._latest.append(chunk.text)
+                if len(self._latest) >= TOGETHER:
+                    self._gather()
         if chunk.usage is not None:
             self._usage = chunk.usage
         if self.finish_reason is not None and chunk.meaningful:
@@ -214,6 +220,15 @@ class Answer:
         if chunk.tool_call:
             self._tool_call = True
 
+    def _gather(self) -> None:
+        self._text.append("".join(self._latest))
+        self._latest.clear()
+
+    def _so_far(self) -> str:
+        """All that the caller has seen of the text, as far as it is kept."""
+        self._gather()
+        return "".join(self._text)
+
     async def _continue(self, failure: Failure) -> bool:
         """Lets another model take over where this one broke off, if it may and can."""
         self._blame(failure)
@@ -223,7 +238,7 @@ class Answer:
             return False
         self.settle()
         self.part.reply.abort()
-        part = await self._resume(self.part, failure, "".join(self._text))
+        part = await self._resume(self.part, failure, self._so_far())
         if part is None:
             return False
         if self.part.attempt.outcome == "ok":
@@ -270,7 +285,7 @@ class Answer:
 
     def _written(self) -> int:
         """Tokens of the text so far, estimated."""
-        text = "".join(self._text)
+        text = self._so_far()
         tokens = self._books.estimate(text)
         return tokens if self._said <= TEXT_LIMIT else tokens * self._said // max(len(text), 1)
 

@@ -79,7 +79,7 @@ class Walk:
         self._content_filter_fallback = content_filter_fallback
         self._at = 0
         self._larger_than = 0
-        self._retried: set[tuple[str, Retry]] = set()
+        self._retried: tuple[tuple[str, Retry], ...] = ()
         self._retries = 0
         self.asked: set[str] = set()
         """Models that were really asked."""
@@ -102,13 +102,13 @@ class Walk:
         if verdict.retry is Retry.NO or (model.id, verdict.retry) in self._retried:
             return None
         if verdict.retry is Retry.FREE:
-            self._retried.add((model.id, verdict.retry))
+            self._retried += ((model.id, verdict.retry),)
             return Try(model, fresh=True)
         wait = self._wait(verdict, failure, limits)
         if wait is None or self._retries >= self._policy.max_retries or not limits.may_retry():
             return None
         if failure.retry_after is None or verdict.retry is not Retry.WAIT:
-            self._retried.add((model.id, verdict.retry))
+            self._retried += ((model.id, verdict.retry),)
         self._retries += 1
         return Try(model, wait=wait)
 

@@ -151,6 +151,7 @@ async def _relay(call: Call, answer: Answer, head: bytes, cycle: Cycle) -> None:
             if call.traced and answer.part is not told:  # at the start, and at each seam
                 data, told = reply.with_trace_event(data, trace(call)), answer.part
             await cycle.write(data)
+            data = b""  # the next may be long in coming, or the last: what was written is nobody's
         cycle.unwatch()
         await cycle.write(b"", more=False)
     except BaseException as error:
