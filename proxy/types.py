@@ -74,6 +74,8 @@ class Provider(Struct, frozen=True):
     """TLS verification: on, off, or the path of a CA bundle."""
     forward_headers: tuple[str, ...] = ()
     """Caller headers, lower case, that this provider may see."""
+    rename: dict[str, str | None] = {}
+    """Body field -> what this provider calls it; None: it doesn't take it, and isn't sent it."""
 
     def __repr__(self) -> str:
         return f"Provider({self.name!r}, {self.dialect!r}, {self.base_url!r})"
@@ -311,9 +313,8 @@ class FailureKind(StrEnum):
     MODEL_NOT_FOUND = "model_not_found"
     RATE_LIMIT = "rate_limit"
     SERVER_ERROR = "server_error"
-    """500 and other 5xx."""
     UNAVAILABLE = "unavailable"
-    """502, 503, 504."""
+    """502, 503, 504; the other 5xx are SERVER_ERROR."""
     OVERLOADED = "overloaded"
     """529, or an error that says overloaded."""
     CONNECT = "connect"

@@ -1,7 +1,8 @@
 """OpenAI's dialect, which is the canonical form too: what needn't change passes as the bytes it came in.
 
 request   body --splice--> the same bytes with the upstream's model, `include_usage`, `reasoning_effort`
-               --else----> decoded, changed and encoded again, unknown fields kept
+               --else----> decoded, changed and encoded again, unknown fields kept; some are called
+                           otherwise there: `max_tokens`, `max_completion_tokens`
 reply     body, looked at but not touched
 stream    see `openai_stream`
 """
@@ -28,6 +29,11 @@ _ASK_USAGE = b',"stream_options":{"include_usage":true}'
 _TELL_EFFORT = b',"reasoning_effort":"%b"'
 _CONSUMED = ("models", "session_id", "plugins")
 """Fields that are meant for a router, which is us: any of them has the body encoded again."""
+_ADDED = ("stream_options", "reasoning_effort")
+"""Fields that we may add to a request."""
+
+Rename = Mapping[str, str | None]
+"""See `Provider.rename`."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -39,9 +45,10 @@ class OpenAICodec:
         self, request: ChatRequest, model: Model, provider: Provider, effort: Effort | None = None
     ) -> UpstreamRequest:
         """The caller's own bytes where possible; a stream always asks for its usage."""
-        name = _quoted(model.upstream_model)
-        body = _spliced(request, name, effort) if request.spliceable else None
-        body = body or _rewritten(request, model, effort)
+        name, rename = _quoted(model.upstream_model), provider.rename
+        spliceable = request.spliceable and (not rename or _keeps_names(request, rename))
+        body = _spliced(request, name, effort) if spliceable else None
+        body = body or _rewritten(request, model, rename, effort)
         own = ((b"authorization", b"Bearer " + provider.api_key.encode()),) if provider.api_key else ()
         headers = request_headers(provider, request.stream, *own)
         return UpstreamRequest("/chat/completions", headers, body)
@@ -64,6 +71,11 @@ def _quoted(name: str) -> bytes:
     return _encode(name)
 
 
+def _keeps_names(request: ChatRequest, rename: Rename) -> bool:
+    """Whether nothing of what the caller says, or we may add, has another name there."""
+    return rename.keys().isdisjoint(request.fields) and rename.keys().isdisjoint(_ADDED)
+
+
 def _spliced(request: ChatRequest, name: bytes, effort: Effort | None) -> bytes | None:
     """The original bytes with the model's name exchanged, and what we add behind it; None when more has to
     change."""
@@ -80,7 +92,7 @@ def _spliced(request: ChatRequest, name: bytes, effort: Effort | None) -> bytes 
     return None if found is None else body[: found.start(1)] + name + added + body[found.end(1) :]
 
 
-def _rewritten(request: ChatRequest, model: Model, effort: Effort | None) -> bytes:
+def _rewritten(request: ChatRequest, model: Model, rename: Rename, effort: Effort | None) -> bytes:
     fields: dict[str, Any] = {
         **request.fields,
         "model": model.upstream_model,
@@ -94,6 +106,11 @@ def _rewritten(request: ChatRequest, model: Model, effort: Effort | None) -> byt
         fields["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
     if effort is not None:
         fields["reasoning_effort"] = effort
+    for name, there in rename.items():
+        if name in fields:
+            value = fields.pop(name)
+            if there is not None:
+                fields.setdefault(there, value)
     return _encode(fields)
 
 

@@ -44,6 +44,8 @@ class ProviderEntry(Struct, frozen=True):
     max_connections: int = 512
     verify: bool | str = True
     forward_headers: tuple[str, ...] = ()
+    rename: dict[str, str | None] = {}
+    """Body field -> its name there; null: it isn't sent."""
     timeouts: TimeoutsEntry = TimeoutsEntry()
     enabled: bool = True
 

@@ -118,6 +118,7 @@ def _provider(name: str, entry: ProviderEntry) -> Provider:
         max_connections=entry.max_connections,
         verify=entry.verify,
         forward_headers=tuple(header.lower() for header in entry.forward_headers),
+        rename=entry.rename,
     )
 
 

@@ -16,6 +16,9 @@ from proxy.types import SIMULATED, Timeouts
 
 AUTO = "auto"
 
+_UNCHANGED = ("messages", "model", "stream")
+"""Fields of a body that have the same name everywhere."""
+
 
 # --- providers -----------------------------------------------------------------------------------
 
@@ -41,6 +44,7 @@ def check_provider(
     if entry.api_key is not None and not TOKEN.fullmatch(entry.api_key.text):
         reader.problem(f"{at}.api_key", TOKEN_RULE)
     _check_headers(entry, at, reader)
+    _check_rename(entry, at, reader)
     check_timeouts(entry.timeouts, timeouts, f"{at}.timeouts", reader)
 
 
@@ -86,6 +90,14 @@ def _check_headers(entry: ProviderEntry, at: str, reader: Reader) -> None:
             reader.problem(f"{at}.forward_headers[{i}]", f"{shown(name)} is no HTTP header name: mend it")
         elif name.lower() in _NEVER_FORWARDED:
             reader.problem(f"{at}.forward_headers[{i}]", f"{name} never leaves the proxy: remove it")
+
+
+def _check_rename(entry: ProviderEntry, at: str, reader: Reader) -> None:
+    if entry.rename and entry.dialect != "openai":
+        reader.problem(f"{at}.rename", f"is for the dialect openai: {entry.dialect} has its own names")
+    for name in _UNCHANGED:
+        if name in entry.rename or name in entry.rename.values():
+            reader.problem(f"{at}.rename", f"{name} is called so everywhere: remove it")
 
 
 def check_timeouts(entry: TimeoutsEntry, base: Timeouts, at: str, reader: Reader) -> None:

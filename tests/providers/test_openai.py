@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,6 +71,40 @@ def test_spliced(body: bytes, expected: bytes) -> None:
 
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
+NEW_NAME = {"max_tokens": "max_completion_tokens"}
+NO_OPTIONS = {"stream_options": None}
+
+
+@pytest.mark.parametrize(
+    ("rename", "given", "expected"),
+    [
+        pytest.param(NEW_NAME, {"max_tokens": 9}, {"max_completion_tokens": 9}, id="by its name there"),
+        pytest.param(
+            NEW_NAME,
+            {"max_tokens": 9, "max_completion_tokens": 8},
+            {"max_completion_tokens": 8},
+            id="of both names the one that is known there stays",
+        ),
+        pytest.param(NEW_NAME, {"top_p": 1}, {"top_p": 1}, id="what has no other name is as it was"),
+        pytest.param(
+            {"seed": None}, {"seed": 1, "stop": "x"}, {"stop": "x"}, id="what isn't taken isn't sent"
+        ),
+        pytest.param(NO_OPTIONS, {"stream": True}, {"stream": True}, id="nor is it added by us"),
+        pytest.param(
+            NO_OPTIONS,
+            {"stream": True, "stream_options": {"include_usage": True}},
+            {"stream": True},
+            id="nor sent for a caller who asked",
+        ),
+    ],
+)
+def test_some_fields_have_other_names_there(
+    rename: dict[str, str | None], given: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    provider = msgspec.structs.replace(PROVIDER, rename=rename)
+    body = json.dumps({"model": "auto", "messages": MESSAGES} | given).encode()
+    made = {"model": MODEL.upstream_model, "messages": MESSAGES}
+    assert json.loads(CODEC.encode(parse(body), MODEL, provider).body) == made | expected
 
 
 @pytest.mark.parametrize(

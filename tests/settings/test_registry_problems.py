@@ -77,6 +77,16 @@ REGISTRY_CASES: list[Case] = [
         ["providers.other.forward_headers[0]: cookie never leaves the proxy: remove it"],
     ),
     (
+        "another name for what is called the same everywhere",
+        provider('dialect: openai, base_url: "https://x", rename: {stop: messages}'),
+        ["providers.other.rename: messages is called so everywhere: remove it"],
+    ),
+    (
+        "other names in a dialect with names of its own",
+        provider('dialect: anthropic, base_url: "https://x", rename: {max_tokens: x}'),
+        ["providers.other.rename: is for the dialect openai: anthropic has its own names"],
+    ),
+    (
         "an unknown transport",
         provider('dialect: openai, base_url: "https://x", transport: http2'),
         ["providers.other.transport: 'http2' is not known (did you mean 'httpx'?)"],
