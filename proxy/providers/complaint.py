@@ -29,7 +29,7 @@ _INNER = ("error", "x_groq", "choices", "message", "detail", "details", "errors"
           "innererror")  # fmt: skip
 _MESSAGE = ("message", "error", "detail", "msg", "error_message", "error_description", "raw", "title")
 _CODES = ("code", "type", "status", "reason", "error_type", "error_code", "__type", "finish_reason")
-_STATUSES = ("code", "status", "status_code", "statusCode", "error_code")
+_STATUSES = ("code", "status", "status_code", "statusCode", "error_code", "http_status_code")
 _BODY_LIMIT = 1_000_000
 
 
@@ -47,6 +47,8 @@ class Complaint(Struct):
     """Everything that could name the error, in lower case and up to a colon, innermost first."""
     words: str = ""
     """Everything that was said, outermost first."""
+    headers: dict[str, str] = {}
+    """Those of a response that it quotes, as OpenRouter does; names in lower case."""
 
 
 def read_complaint(error: Any) -> Complaint:
@@ -65,6 +67,7 @@ def read_complaint(error: Any) -> Complaint:
         status=next((status for layer in layers if (status := _status(layer))), None),
         codes=tuple(code for layer in inward for code in _codes(layer)),
         words="\n".join(text for layer in layers if (text := _words(layer))),
+        headers={name: value for layer in layers for name, value in _headers(layer)},
     )
 
 
@@ -131,6 +134,13 @@ def _codes(layer: dict[str, Any]) -> Iterator[str]:
 def _words(layer: dict[str, Any]) -> str:
     delay = layer.get("retryDelay")
     return f"retry in {delay}" if isinstance(delay, str) else _message(layer)
+
+
+def _headers(layer: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    quoted = layer.get("headers")
+    for name, value in quoted.items() if isinstance(quoted, dict) else ():
+        if isinstance(value, str):
+            yield name.lower(), value
 
 
 def _shown(value: Any) -> str:

@@ -36,7 +36,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     complaint = read_complaint(body)
     kind = _kind(status, complaint)
     words = complaint.words if kind in HINTED else ""
-    return _failure(kind, complaint, status, asked_wait(headers, words))
+    return _failure(kind, complaint, status, asked_wait({**complaint.headers, **headers}, words))
 
 
 def in_band(error: Any) -> Failure:

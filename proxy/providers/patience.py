@@ -4,6 +4,7 @@
     retry-after: 7 | 1h2m3s | Wed, 21 Oct... seconds, a duration, or a date counted from the Date header
     "... Please try again in 7.66s."         in the message
     x-ratelimit-reset-tokens: 6m0s           when that is what ran out
+    x-ratelimit-reset: 1741305600000         likewise, a Unix time (OpenRouter's free models)
 
 RFC 9110, section 10.2.3; the rest as OpenAI, Groq and Google send it.
 """
@@ -17,6 +18,11 @@ from email.utils import parsedate_to_datetime
 
 MAX_WAIT = 3600.0
 """Seconds: what asks for more is cut to it."""
+
+_INSTANT = 1e9
+"""Numbers from here on are Unix times, in seconds ..."""
+_INSTANT_MS = 1e12
+"""... or milliseconds."""
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _UNIT = r"(?:ms|milliseconds?|m|min(?:ute)?s?|h|h(?:ou)?rs?|d|days?|s|sec(?:ond)?s?)"
@@ -85,11 +91,22 @@ def _reset(headers: Mapping[str, str]) -> tuple[float] | None:
     """The longest wait of what is used up: requests or tokens."""
     waits = [
         found[0]
-        for what in ("requests", "tokens")
-        if _number(headers.get(f"x-ratelimit-remaining-{what}"), 1.0) == (0.0,)
-        and (found := _retry_after(headers.get(f"x-ratelimit-reset-{what}"), None))
+        for what in ("", "-requests", "-tokens")
+        if _number(headers.get(f"x-ratelimit-remaining{what}"), 1.0) == (0.0,)
+        and (found := _reset_after(headers.get(f"x-ratelimit-reset{what}"), headers.get("date")))
     ]
     return (max(waits),) if waits else None
+
+
+def _reset_after(value: str | None, date: str | None) -> tuple[float] | None:
+    number = _number(value, 1.0)
+    if number is None or number[0] < _INSTANT:
+        return _retry_after(value, None)
+    then = number[0] / 1000 if number[0] >= _INSTANT_MS else number[0]
+    try:
+        return (then - parsedate_to_datetime(date or "").timestamp(),)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
 
 
 def _clamped(seconds: float) -> float:

@@ -124,6 +124,14 @@ def test_headers_say_how_long_to_wait() -> None:
     assert refusal(503, {"retry-after": "7"}, HTML.encode()).retry_after == 7
 
 
+def test_headers_that_an_error_quotes_say_so_too() -> None:
+    quoted = {"X-RateLimit-Limit": "50", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1445412570000"}
+    body = openrouter(429, "Rate limit exceeded: free-models-per-day.", headers=quoted)
+    date = {"date": "Wed, 21 Oct 2015 07:28:00 GMT"}
+    assert refusal(429, date, json.dumps(body).encode()).retry_after == 90
+    assert refusal(429, date | {"retry-after": "5"}, json.dumps(body).encode()).retry_after == 5
+
+
 def test_no_secret_leaves() -> None:
     message = "Key sk-proj-abcdef123456 of org-AbCd1234 at https://api.example.com/v1?key=123 is bad"
     failure = refusal(401, {}, json.dumps(openai(message, code="sk-proj-abcdef123456")).encode())

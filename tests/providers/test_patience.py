@@ -10,6 +10,8 @@ from proxy.providers.patience import MAX_WAIT, asked_wait
 
 DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
 LATER = "Wed, 21 Oct 2015 07:28:30 GMT"
+OPENROUTER = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1445412570000"}
+"""A minute and a half after DATE."""
 
 
 def used_up(what: str, reset: str) -> dict[str, str]:
@@ -52,6 +54,9 @@ def used_up(what: str, reset: str) -> dict[str, str]:
         pytest.param(used_up("requests", "1s") | used_up("tokens", "3s"), "", 3, id="both are used up"),
         pytest.param({"x-ratelimit-reset-tokens": "6m0s"}, "", None, id="nothing is used up"),
         pytest.param(used_up("requests", "1s"), "try again in 9s", 9, id="words before resets"),
+        pytest.param(OPENROUTER | {"date": DATE}, "", 90, id="a Unix time in milliseconds"),
+        pytest.param(OPENROUTER | {"x-ratelimit-reset": "1445412570", "date": DATE}, "", 90, id="in seconds"),
+        pytest.param(OPENROUTER, "", None, id="a Unix time without a Date"),
     ],
 )
 def test_asked_wait(headers: dict[str, str], words: str, seconds: float | None) -> None:
