@@ -125,7 +125,7 @@ class Likeness:
             return None
         sums = added.lanes
         length = sqrt(_dot(sums, sums)) or 1.0
-        beyond = sqrt(1.0 - 2.0 * _dot(sums, self._taught.middle) / length + self._square)
+        beyond = sqrt(max(0.0, 1.0 - 2.0 * _dot(sums, self._taught.middle) / length + self._square))
         meant = self._meaning.read(text) if meant is None else meant
         kind = [
             one.weight * (meant.get(name, one.usual) - one.usual) for name, one in self._taught.kinds.items()

@@ -62,12 +62,20 @@ MODEL, PLAIN = classifier(THREE), classifier({})
 
 
 @pytest.mark.parametrize(
-    ("count", "least"), [pytest.param(8, 0.74, id="eight"), pytest.param(5, 0.69, id="five")]
+    ("file", "count", "alone", "among_near"),
+    [
+        pytest.param("three", 8, 0.80, 0.74, id="by eight examples"),
+        pytest.param("three", 5, 0.73, 0.69, id="by five"),
+        pytest.param("sealed", 8, 0.81, 0.75, id="of intents that nothing was chosen by, by eight"),
+        pytest.param("sealed", 5, 0.80, 0.75, id="of those by five"),
+    ],
 )
-def test_unseen_paraphrases_are_found_by_so_many_examples(count: int, least: float) -> None:
-    rows = labelled(OWN / "three.txt")
-    own = examples("three.yml", count)
-    assert macro_f1(rows, [one.top for one in judged(classifier(own), rows)], own) >= least
+def test_asks_in_other_words_are_found(file: str, count: int, alone: float, among_near: float) -> None:
+    rows, own = labelled(OWN / f"{file}.txt"), examples(f"{file}.yml", count)
+    said = [one.top for one in judged(classifier(own), rows)]
+    assert macro_f1(rows, said, own) >= among_near
+    theirs = [(row, answer) for row, answer in zip(rows, said, strict=True) if row[0] & own.keys()]
+    assert macro_f1([row for row, _ in theirs], [answer for _, answer in theirs], own) >= alone
 
 
 def test_the_other_intents_lose_next_to_nothing() -> None:
@@ -84,6 +92,12 @@ def test_confidence_is_the_share_that_is_right() -> None:
     for low, high in ((0.4, 0.6), (0.6, 0.8), (0.8, 1.0)):
         stretch = [(sure, right) for sure, right in own if low <= sure < high]
         assert abs(fmean(sure for sure, _ in stretch) - fmean(right for _, right in stretch)) < 0.15
+
+
+def test_asks_in_other_languages_than_the_examples_keep_their_intent() -> None:
+    rows = labelled(OWN / "foreign.txt")
+    before, after = ([one.top for one in judged(model, rows)] for model in (PLAIN, MODEL))
+    assert before == after
 
 
 @pytest.mark.parametrize(
