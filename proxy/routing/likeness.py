@@ -5,8 +5,8 @@
 
 An intent's direction is the mean of its examples' points: nothing is trained, and a reload is all that an
 example needs. How much a likeness says was learned from other invented intents (tests/train/likeness.py,
-likeness.json): `scale` and `bias` make log-odds of it. What is strange to the vectors, as all that isn't
-English is, is compared with examples only that are strange to them, too.
+likeness.json): `scale` and `bias` make log-odds of it. What is strange to the vectors, as nearly all that
+isn't English is, has no place there, be it an ask or an example: strange texts are alike for that alone.
 """
 
 from __future__ import annotations
@@ -63,8 +63,6 @@ class Direction(Struct, frozen=True):
     kind: tuple[float, ...]
     middle: float
     """How far along the middle itself lies."""
-    strange: bool
-    """Most of the asks that it was made of are."""
 
 
 class Likeness:
@@ -91,16 +89,12 @@ class Likeness:
         placed = self._placed(text, meant)
         if placed is None:
             return {}
-        odds = {
-            name: self._odds(_along(placed, direction))
-            for name, direction in self._directions.items()
-            if direction.strange == placed.strange
-        }
+        odds = {name: self._odds(_along(placed, direction)) for name, direction in self._directions.items()}
         whole = 1.0 + sum(odds.values())
         return {name: one / whole for name, one in odds.items()}
 
     def direction(self, asks: Iterable[str]) -> Direction | None:
-        """That of some asks; None when no word of theirs is known."""
+        """That of some asks; None when all of them are strange."""
         known = [placed for ask in asks if (placed := self._placed(ask)) is not None]
         if not known:
             return None
@@ -108,11 +102,10 @@ class Likeness:
         length = sqrt(_dot(mean, mean)) or 1.0
         mean = [one / length for one in mean]
         subject, kind = tuple(mean[: self._vectors.width]), tuple(mean[self._vectors.width :])
-        strange = 2 * sum(placed.strange for placed in known) > len(known)
-        return Direction(subject, kind, _dot(subject, self._taught.middle), strange)
+        return Direction(subject, kind, _dot(subject, self._taught.middle))
 
     def along(self, ask: str, direction: Direction) -> float:
-        """How far an ask lies along a direction; 0 when no word of it is known."""
+        """How far an ask lies along a direction; 0 when it is strange."""
         placed = self._placed(ask)
         return 0.0 if placed is None else _along(placed, direction)
 
@@ -121,7 +114,7 @@ class Likeness:
 
     def _placed(self, text: str, meant: Mapping[str, float] | None = None) -> _Placed | None:
         added = self._vectors.add(set(words(text)))
-        if added is None:
+        if added is None or added.familiar < FAMILIAR:
             return None
         sums = added.lanes
         length = sqrt(_dot(sums, sums)) or 1.0
@@ -130,7 +123,7 @@ class Likeness:
         kind = [
             one.weight * (meant.get(name, one.usual) - one.usual) for name, one in self._taught.kinds.items()
         ]
-        return _Placed(sums, length, beyond or 1.0, kind, added.familiar < FAMILIAR)
+        return _Placed(sums, length, beyond or 1.0, kind)
 
     def _point(self, placed: _Placed) -> list[float]:
         pairs = zip(placed.sums, self._taught.middle, strict=True)
@@ -144,7 +137,6 @@ class _Placed(Struct, frozen=True, gc=False):
     length: float
     beyond: float
     kind: list[float]
-    strange: bool
 
 
 def _along(placed: _Placed, direction: Direction) -> float:
@@ -177,10 +169,8 @@ def doubtful(examples: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]
     for name, asks in given.items():
         for number, ask in enumerate(asks):
             if likeness.direction([ask]) is None:
-                yield (
-                    name,
-                    f"examples[{number}]: none of its words is known, nothing will be found to be like it",
-                )
+                why = "is not understood, for it is not English: nothing is learned from it"
+                yield name, f"examples[{number}]: {why}"
     for one, other in combinations(given, 2):
         if _mixed_up(likeness, given[one], given[other]):
             yield one, f"examples: those of {other!r} are too much like them for the two to be told apart"

@@ -100,6 +100,16 @@ def test_asks_in_other_languages_than_the_examples_keep_their_intent() -> None:
     assert before == after
 
 
+def test_examples_in_another_language_take_nobodys_asks() -> None:
+    german = (
+        "Welchen Index brauche ich, damit die Abfrage schneller wird?",
+        "Ist diese Haftungsklausel akzeptabel?",
+    )
+    model = classifier({"eigenes": {"examples": german}})
+    rows = labelled(OWN / "foreign.txt")
+    assert [one.top for one in judged(model, rows)] == [one.top for one in judged(PLAIN, rows)]
+
+
 @pytest.mark.parametrize(
     ("ask", "intent"),
     [
@@ -184,8 +194,13 @@ CLAUSES = (
         ),
         pytest.param(
             {"a": (*CLAUSES, "慢查询")},
-            [("a", "examples[3]: none of its words is known, nothing will be found to be like it")],
+            [("a", "examples[3]: is not understood, for it is not English: nothing is learned from it")],
             id="an example that says nothing",
+        ),
+        pytest.param(
+            {"a": (*CLAUSES, "Ist diese Haftungsklausel für einen Lieferanten akzeptabel?")},
+            [("a", "examples[3]: is not understood, for it is not English: nothing is learned from it")],
+            id="one in another language",
         ),
         pytest.param({"a": ()}, [], id="none at all"),
     ],
