@@ -162,7 +162,7 @@ def test_an_ask_of_two_intents_lists_both() -> None:
 def test_clear_asks_are_surer_than_vague_ones() -> None:
     clear = judged("Write a Python function that reverses a linked list").intents[0][1]
     vague = judged("the blue one near the window").intents[0][1]
-    assert clear > 0.8 > 0.6 > vague
+    assert clear > 0.9 > 0.7 > vague
 
 
 def test_evidence_says_what_spoke() -> None:

@@ -64,10 +64,10 @@ MODEL, PLAIN = classifier(THREE), classifier({})
 @pytest.mark.parametrize(
     ("file", "count", "alone", "among_near"),
     [
-        pytest.param("three", 8, 0.80, 0.74, id="by eight examples"),
-        pytest.param("three", 5, 0.73, 0.69, id="by five"),
-        pytest.param("sealed", 8, 0.81, 0.75, id="of intents that nothing was chosen by, by eight"),
-        pytest.param("sealed", 5, 0.80, 0.75, id="of those by five"),
+        pytest.param("three", 8, 0.77, 0.71, id="by eight examples"),
+        pytest.param("three", 5, 0.70, 0.66, id="by five"),
+        pytest.param("sealed", 8, 0.84, 0.80, id="of intents that nothing was chosen by, by eight"),
+        pytest.param("sealed", 5, 0.79, 0.75, id="of those by five"),
     ],
 )
 def test_asks_in_other_words_are_found(file: str, count: int, alone: float, among_near: float) -> None:

@@ -58,7 +58,7 @@ def opinions(listed: list[Exemplar]) -> tuple[Array, Array, Array]:
     folds, learned = _folds(listed, told), np.zeros((len(listed), len(names)))
     for fold in range(FOLDS):
         out = folds == fold
-        model = fit(told[~out], intents[~out])
+        model = fit([one for one, held in zip(listed, out, strict=True) if not held])
         learned[out] = np.maximum(model.predict_log_proba(told[out]), LEAST)
     lexicon = msgspec.convert(yaml.safe_load((ROOT / "config" / "intents.yml").read_text("utf-8")), Lexicon)
     classifier = Classifier(lexicon)

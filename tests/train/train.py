@@ -5,6 +5,7 @@ python -m tests.train.train      the same bytes for the same exemplars and libra
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,11 @@ from proxy.routing.semantic import SLOTS, slots
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE.parents[1] / "proxy" / "routing" / "semantic.bin"
+OPENING = re.compile(r"(?<=[.!?:。？！：])\s*")
+SHORTEST, REST = 15, 30
+"""Characters of an opening that says something by itself, and of what must follow it."""
+COUNTS = 0.5
+"""What an opening counts beside its ask."""
 LOUD = 3.0
 """Length of an ask's vector: how much room its marks have beside the bias."""
 
@@ -42,6 +48,16 @@ def exemplars() -> list[Exemplar]:
     return found
 
 
+def openings(listed: list[Exemplar]) -> list[Exemplar]:
+    """The first sentences of longer asks, by themselves: mostly they say all, and the rest is material."""
+    found = []
+    for one in listed:
+        first, _, rest = OPENING.sub("\0", one.ask.replace("\n", " "), count=1).partition("\0")
+        if len(first) > SHORTEST and len(rest) > REST:
+            found.append(one._replace(ask=first))
+    return found
+
+
 def marks(listed: list[Exemplar]) -> sparse.csr_matrix:
     """A row for each, of length LOUD."""
     rows, columns, values = [], [], []
@@ -53,15 +69,18 @@ def marks(listed: list[Exemplar]) -> sparse.csr_matrix:
     return sparse.csr_matrix((values, (rows, columns)), shape=(len(listed), SLOTS))
 
 
-def fit(told: sparse.csr_matrix, intents: np.ndarray) -> LogisticRegression:
+def fit(listed: list[Exemplar]) -> LogisticRegression:
     """Every intent weighs the same, however many exemplars it has."""
+    first = openings(listed)
+    intents = np.array([one.intent for one in (*listed, *first)])
+    counts_for = np.repeat([1.0, COUNTS], [len(listed), len(first)])
     model = LogisticRegression(C=4, max_iter=300, tol=1e-3, class_weight="balanced")
-    return model.fit(told, intents)
+    return model.fit(marks([*listed, *first]), intents, counts_for)
 
 
 def main() -> None:
     listed = exemplars()
-    model = fit(marks(listed), np.array([one.intent for one in listed]))
+    model = fit(listed)
     weights = LOUD * model.coef_.T
     step = float(np.abs(weights).max()) / 127
     table = (np.round(weights / step) + 128).astype("u1").tobytes()
