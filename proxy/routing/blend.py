@@ -2,7 +2,7 @@
 
     log-odds of an intent = rules x what the lexicon's evidence says + learned x the learned log-probability
 
-A logarithmic pool of two opinions. Its weights are data (blend.json): tests/train/train.py fits them to asks
+A logarithmic pool of two opinions. its weights are data (blend.json): tests/train/blend.py fits them to asks
 that the learned pass had not seen, so that of decisions with confidence p a share of p is right.
 """
 
