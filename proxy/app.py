@@ -300,6 +300,8 @@ class Engine:
 
         async def rate(rated: Rated, first: bool) -> None:
             self.journal.score(rated.request_id, rated.key, rated.score)
+            # Whoever is answered is heard: what another worker is told next comes after this.
+            await asyncio.to_thread(self.journal.flush)
             if first:
                 await desk.learn(rated)
 

@@ -118,7 +118,7 @@ class Archive:
     def score(self, request_id: str, key: str, score: float, time: float) -> None:
         """Feedback on a call of this key; the last one counts."""
         with told(self._path), transaction(self._connection) as connection:
-            connection.execute("REPLACE INTO feedback VALUES (?, ?, ?, ?)", (request_id, key, score, time))
+            connection.execute(_INSERT_SCORE, (request_id, key, score, time))
 
     def prune(self, oldest: float, max_bytes: int) -> int:
         """Forgets some of what arrived before `oldest`, or of the oldest where the file is too large.
@@ -279,6 +279,11 @@ _NEXT = """
     SELECT 1 + MAX(COALESCE((SELECT MAX(id) FROM calls), 0), COALESCE((SELECT MAX(id) FROM standings), 0))
 """
 _FORSAKE = f"DELETE FROM standings WHERE id < COALESCE((SELECT MIN(id) FROM calls), {2**63 - 1})"  # noqa: S608
+_INSERT_SCORE = """
+    INSERT INTO feedback VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET score = excluded.score, time = excluded.time WHERE excluded.time >= time
+"""
+"""Two workers may write in another order than they were told in."""
 _LOGGED = "(SELECT record FROM records WHERE id = c.id)"
 """A record as it is logged ..."""
 _RECORD = """

@@ -121,6 +121,7 @@ def test_pages_follow_each_other_without_a_gap_while_calls_come(
 def test_a_summary_has_all_columns_and_a_record_is_whole(kept: Path, archive: Archive) -> None:
     archive.score("a-good", "alice", 0.5, NOON)
     archive.score("a-good", "alice", 1.0, NOON + 1)
+    archive.score("a-good", "alice", 0.25, NOON)  # another worker was told it sooner, and writes it later
     with Reader(kept) as reader:
         (summary,) = reader.find(Query(request_id="a-good"))
         found = reader.record("a-good")
