@@ -2,8 +2,9 @@
 
     log-odds of an intent = rules x what the lexicon's evidence says + learned x the learned log-probability
 
-A logarithmic pool of two opinions. its weights are data (blend.json): tests/train/blend.py fits them to asks
-that the learned pass had not seen, so that of decisions with confidence p a share of p is right.
+A logarithmic pool of two opinions. Its weights are data (blend.json): tests/train/blend.py fits them to asks
+that the learned pass had not seen, so that of decisions with confidence p a share of p is right; but the
+learned pass counts less than fits those best, for others' asks are farther away.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Facts about a request -> its intents with confidences, and how hard it is.
 
-    ask ------> sentences -> one RE2 Set -> clues that hold \
+    ask ------> sentences -> RE2 Sets ----> clues that hold \
     features -> structural facts ----------------------------> rules: log-odds per intent \
     context --> clues likewise, when the ask leans on it ----/                             > confidences
     ask ------> hashed words -------------------------------> learned: log-probabilities  /      |
@@ -26,7 +26,7 @@ from proxy.errors import ConfigError
 from proxy.routing import blend, difficulty, semantic
 from proxy.routing.difficulty import Lesson
 from proxy.routing.features import code_share
-from proxy.routing.lexicon import Fact, IntentSpec, Leaning, Lexicon, Pattern
+from proxy.routing.lexicon import COMPLAINT, Fact, IntentSpec, Leaning, Lexicon, Pattern
 from proxy.routing.likeness import by_examples, unusable
 from proxy.routing.reader import Clue, Reader
 from proxy.types import Classification, Features, Need
@@ -47,9 +47,6 @@ _SHORT = 90
 
 _SAYS = 0.5
 """What an ask's own evidence must count, for the ask to say something by itself."""
-
-_COMPLAINT = 1.0
-"""Log-odds from which it complains of the answer before it."""
 
 _UNCLEAR, _CLEAR = 1.0, 2.5
 """Log-odds of an ask's leading intent: up to the first it says little, from the second on it speaks for
@@ -238,7 +235,7 @@ class Classifier:
         own, lean = _lean(features, weighed.follows, max(sums.values(), default=0.0))
         mixed = {name: own * total for name, total in sums.items()}
         # `thanks`, `go on`, `that's wrong` mean what the conversation means: only the turns before it tell.
-        means_it = lean and (weighed.follows or weighed.struggle >= _COMPLAINT)
+        means_it = lean and (weighed.follows or weighed.struggle >= COMPLAINT)
         for turn in features.context if lean else ():
             found = self._reader.read(turn)
             evidence = _by_owner(found, found.values())

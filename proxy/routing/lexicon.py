@@ -13,6 +13,9 @@ from msgspec import Struct
 
 from proxy.types import Need
 
+COMPLAINT = 1.0
+"""Log-odds of `struggle` from which an ask is taken for a complaint."""
+
 
 class Pattern(Struct, frozen=True, forbid_unknown_fields=True):
     """One piece of evidence in the words of an ask. A plain string in YAML is its `re` alone."""

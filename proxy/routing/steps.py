@@ -21,6 +21,7 @@ from collections.abc import Callable
 from proxy.routing import judge, rules
 from proxy.routing.climb import Climb
 from proxy.routing.conversation import continues, switching
+from proxy.routing.lexicon import COMPLAINT
 from proxy.routing.memory import decision
 from proxy.routing.policy import Step
 from proxy.types import Choice, Incumbent, Judged, Need
@@ -28,8 +29,6 @@ from proxy.types import Choice, Incumbent, Judged, Need
 REVISES = frozenset({Step.STICKY, Step.ESCALATION})
 """Rungs that are asked even when an earlier one has answered."""
 
-_STRUGGLES = 1.0
-"""Log-odds from which an ask is taken for a complaint."""
 _REPEATED = 2.0
 """What it adds that the ask was made before: less than it takes from it that the ask is to go on."""
 _ALIKE = 0.02
@@ -224,7 +223,7 @@ def struggles(climb: Climb) -> bool:
         # Whoever took over gets as many rounds of its own.
         return failed > 0 and failed % policy.failed_tools == 0
     repeated = _REPEATED if features.repeats else 0.0
-    return features.turns > 1 and climb.classification.struggle + repeated >= _STRUGGLES
+    return features.turns > 1 and climb.classification.struggle + repeated >= COMPLAINT
 
 
 def _scored(climb: Climb) -> str | None:
