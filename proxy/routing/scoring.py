@@ -96,7 +96,8 @@ class Scorer:
             - cost * (dear if (dear := log1p(prompt * read + tokens * wrote)) < _MOST else _MOST)
             for success, latency, begun, written, read, wrote in self._fixed
         ]
-        leading, ease = classification.intents[:LEADING], _ease(classification.difficulty)
+        leading = classification.intents[:LEADING]
+        ease = _against(classification.difficulty, EASIEST, HARDEST)
         worth = self._quality * ease / (sum([confidence for _, confidence in leading]) or 1.0)
         for intent, confidence in leading:
             share, against = worth * confidence, self._against.get(intent) or self._met(intent)
@@ -161,14 +162,9 @@ def _odds_against(quality: float, fitness: float | None) -> float:
     return sqrt(_against(quality) * _against(quality if fitness is None else fitness))
 
 
-def _against(share: float) -> float:
-    sure = min(max(share, 1.0 - SUREST), SUREST)
-    return (1.0 - sure) / sure
-
-
-def _ease(difficulty: float) -> float:
-    """What the odds of a good answer are multiplied by."""
-    sure = EASIEST if difficulty < EASIEST else HARDEST if difficulty > HARDEST else difficulty
+def _against(share: float, least: float = 1.0 - SUREST, most: float = SUREST) -> float:
+    """The odds against something of this probability, which is taken to lie within the two bounds."""
+    sure = least if share < least else most if share > most else share
     return (1.0 - sure) / sure
 
 
