@@ -82,9 +82,15 @@ class Soak:
         return Load(self._kuro.port, self._mix, self.accounts, options.callers, options.rate)
 
     async def first(self) -> tuple[Sample, int]:
-        """A few calls, so that whatever is made once is made; then the baseline."""
+        """A few calls and a reload, so that whatever is made once is made; then the baseline.
+
+        The reload makes the event loop's pool, whose threads stay as long as the process does.
+        """
         async with self.load():
             await asyncio.sleep(FIRST)
+            if self._options.reload:
+                self._reload()
+                await self._reloaded()
         return await self.rest(None)
 
     async def rest(self, wanted: Sample | None) -> tuple[Sample, int]:
@@ -130,6 +136,13 @@ class Soak:
         self.reloads += 1
         house.write(self._options.place, self._upstream.port, self.reloads)
         self._kuro.reload()
+
+    async def _reloaded(self) -> None:
+        """Until the log says so. Raises TimeoutError."""
+        async with asyncio.timeout(REST):
+            while self.accounts.reloaded < self.reloads:
+                await asyncio.sleep(EVERY / 10)
+                self._tail.read()
 
     async def _look(self) -> Sample:
         return await look(self._kuro.pid, self._kuro.port, self._clock() - self._began)
