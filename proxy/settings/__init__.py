@@ -13,6 +13,7 @@ This package alone reads YAML and the environment; the rooms get the frozen valu
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from hashlib import blake2b
@@ -158,6 +159,9 @@ class _Files:
         try:
             if name == INTENTS and not os.path.lexists(path):
                 path = default_directory() / name
+            if thing := _odd(path):
+                report("", f"is {thing}: put a file there")
+                return None
             return parse(path.read_text("utf-8-sig"), report)
         except FileNotFoundError:
             if path.is_symlink():
@@ -178,6 +182,22 @@ class _Files:
             if path.name not in FILES and near:
                 found.append(f"{self.label(path.name)} is not read (did you mean {near[0]!r}?)")
         return found
+
+
+def _odd(path: Path) -> str:
+    """What stands there instead of a file, if anything. A pipe would be waited for, some devices never end.
+    Raises OSError."""
+    mode = path.stat().st_mode
+    return "" if stat.S_ISREG(mode) else _ODD.get(stat.S_IFMT(mode), "no file")
+
+
+_ODD = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def _misread(lexicon: Lexicon, label: str) -> tuple[str, ...]:

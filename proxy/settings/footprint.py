@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from hashlib import blake2b
 from pathlib import Path
 
@@ -19,12 +20,14 @@ class Footprint:
         self._known: dict[Path, tuple[Stamp, bytes]] = {}
 
     def __call__(self) -> bytes:
-        """Changes with the content of any of them; a file that can't be read counts as none."""
+        """Changes with the content of any of them; what can't be read as a file counts as none."""
         return b"".join(self._digest(path) for path in self._paths)
 
     def _digest(self, path: Path) -> bytes:
         try:
             seen = path.stat()
+            if not stat.S_ISREG(seen.st_mode):
+                return bytes(16)
             # Symbolic links are followed: Kubernetes exchanges a folder behind one.
             stamp = (seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino)
             known = self._known.get(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,10 +51,25 @@ def test_a_file_that_is_no_text_is_told_by_its_byte(tmp_path: Path) -> None:
     assert caught.value.problems == (f"{tmp_path}/{REGISTRY}: is not UTF-8 at byte 8: save it as UTF-8",)
 
 
-def test_a_directory_in_a_files_place_is_told(tmp_path: Path) -> None:
-    (tmp_path / REGISTRY).mkdir()
-    with pytest.raises(ConfigError, match=r"model_registry.yml: cannot be read: Is a directory"):
+@pytest.mark.parametrize("name", [REGISTRY, PROXY])
+@pytest.mark.parametrize(
+    ("make", "thing"),
+    [
+        (lambda path: path.mkdir(), "a directory"),
+        (os.mkfifo, "a named pipe"),
+        (lambda path: path.symlink_to("/dev/zero"), "a device"),
+    ],
+    ids=["a directory", "a pipe that nobody writes to", "a link to a device without end"],
+)
+def test_what_is_no_file_is_refused_unread(
+    tmp_path: Path, name: str, make: Callable[[Path], None], thing: str
+) -> None:
+    (tmp_path / REGISTRY).write_text(MINIMAL)
+    (tmp_path / name).unlink(missing_ok=True)
+    make(tmp_path / name)
+    with pytest.raises(ConfigError) as caught:
         load(tmp_path, {})
+    assert caught.value.problems == (f"{tmp_path}/{name}: is {thing}: put a file there",)
 
 
 def test_a_misspelt_file_is_warned_of_and_other_files_are_left_in_peace(tmp_path: Path) -> None:
