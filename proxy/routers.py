@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from proxy.routing.classify import Classifier
+from proxy.routing.classify import classifier
 from proxy.routing.climb import Memory
 from proxy.routing.explain import decide
 from proxy.routing.replay import Replay
@@ -37,13 +37,13 @@ class Live(Struct, frozen=True):
 
 
 def build(settings: Settings, live: Live) -> Router:
-    """The router of a configuration. Takes a tenth of a second: the classifier's patterns are compiled."""
+    """The router of a configuration. Takes a tenth of a second where patterns have to be compiled."""
     lexicon = settings.intents
     return Router(
         settings.routing,
         settings.models,
         [(name, spec.description) for name, spec in lexicon.intents.items()],
-        Classifier(lexicon).classify,
+        classifier(lexicon).classify,
         live.memory,
         live.shut,
         live.view,
@@ -69,7 +69,7 @@ def replayer(settings: Settings) -> Replay:
     """What `kuro replay` gives its records to."""
     from proxy.dispatch.call import cost  # brings asyncio along, which nobody needs who only decides
 
-    classify = Classifier(settings.intents).classify
+    classify = classifier(settings.intents).classify
     return Replay(_apart(settings), settings.models, settings.epoch, classify, cost)
 
 

@@ -31,7 +31,7 @@ from proxy.routing.likeness import by_examples, unusable
 from proxy.routing.reader import Clue, Reader
 from proxy.types import Classification, Features, Need
 
-__all__ = ["FACTS", "Classifier", "Fact", "IntentSpec", "Leaning", "Lexicon", "Pattern"]
+__all__ = ["FACTS", "Classifier", "Fact", "IntentSpec", "Leaning", "Lexicon", "Pattern", "classifier"]
 
 FLOOR = 0.04
 """Confidence below which an intent is not mentioned."""
@@ -106,6 +106,17 @@ class _Weighed(Struct, frozen=True):
     labels: tuple[str, ...]
     own: tuple[str, ...]
     """Those that say something of the ask where there is nothing to go on with."""
+
+
+def classifier(lexicon: Lexicon, source: str = "intents.yml") -> Classifier:
+    """The classifier of a lexicon; the latest is kept, because whoever has checked a configuration uses it
+    next, and a reload seldom touches its intents. Raises ConfigError, as `Classifier` does."""
+    for known, built in _latest:
+        if known == lexicon:
+            return built
+    built = Classifier(lexicon, source)
+    _latest[:] = [(lexicon, built)]
+    return built
 
 
 class Classifier:
@@ -365,3 +376,6 @@ def _check(lexicon: Lexicon, source: str) -> None:
         problems += [f"{source}: intents.{name}.{told}" for told in unusable(spec.examples)]
     if problems:
         raise ConfigError(problems)
+
+
+_latest: list[tuple[Lexicon, Classifier]] = []

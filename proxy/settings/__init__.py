@@ -27,7 +27,7 @@ from msgspec.structs import replace
 from proxy.dispatch.policy import BreakerPolicy, HedgePolicy, RetryPolicy, StatsPolicy
 from proxy.errors import ConfigError
 from proxy.providers import CODECS
-from proxy.routing.classify import Classifier
+from proxy.routing.classify import classifier
 from proxy.routing.lexicon import Lexicon
 from proxy.routing.likeness import doubtful
 from proxy.routing.policy import RoutingPolicy
@@ -202,7 +202,7 @@ _ODD = {
 
 def _misread(lexicon: Lexicon, label: str) -> tuple[str, ...]:
     try:
-        Classifier(lexicon, label)
+        classifier(lexicon, label)
     except ConfigError as error:
         return error.problems
     return ()

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from proxy.errors import ConfigError
-from proxy.routing.classify import Classifier, Lexicon, combine, shares
+from proxy.routing.classify import Classifier, Lexicon, classifier, combine, shares
 from proxy.routing.features import extract
 from proxy.routing.language import language
 from proxy.routing.text import fold, passages
@@ -355,6 +355,14 @@ def test_evidence_weighs_as_much_as_where_it_stood() -> None:
     edge, middle, ends = (book.classify(Features(ask=" ".join(lines))) for lines in (first, inner, both))
     assert dict(edge.intents)["hit"] > dict(middle.intents)["hit"]
     assert edge == ends
+
+
+def test_a_lexicon_that_was_just_checked_is_not_made_ready_again() -> None:
+    built = classifier(lexicon({"a": {"patterns": ["fine"]}}))
+    with pytest.raises(ConfigError):
+        classifier(lexicon({"a": {"patterns": ["(wrong"]}}))
+    assert classifier(lexicon({"a": {"patterns": ["fine"]}})) is built
+    assert classifier(lexicon({"a": {"patterns": ["good"]}})) is not built
 
 
 def test_every_problem_of_a_lexicon_is_named_at_once() -> None:
