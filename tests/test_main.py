@@ -317,6 +317,36 @@ def test_check_starts_without_the_server(tmp_path: Path) -> None:
     assert not loaded & {"litestar", "uvicorn", "httpx", "opentelemetry", "prometheus_client"}
 
 
+def test_a_command_is_helped_without_any_room_and_only_its_own_is_opened() -> None:
+    script = (
+        "import sys; from proxy.__main__ import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print(*[name for name in sys.modules if name.startswith('proxy.')])"
+    )
+    for called, rooms in ((["--help"], set()), (["check", "--help"], {"proxy.commands.check"})):
+        run = subprocess.run(
+            [sys.executable, "-c", script, *called], capture_output=True, text=True, check=False
+        )
+        loaded = set(run.stdout.splitlines()[-1].split())
+        others = {"proxy.commands", "proxy.commands.options"}
+        assert {name for name in loaded if name.startswith("proxy.commands")} - others == rooms
+        assert rooms or "proxy.settings" not in loaded
+
+
+def test_ctrl_c_while_a_room_is_opened_ends_without_a_word() -> None:
+    script = (
+        "import sys\n"
+        "class Impatient:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'proxy.settings': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Impatient())\n"
+        "from proxy.__main__ import main\n"
+        "sys.exit(main(['check']))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", "")
+
+
 def test_closed_standard_streams_are_no_error() -> None:
     closed = f"exec {sys.executable} -m proxy explain hi <&- >&- 2>&-"
     assert subprocess.run(["sh", "-c", closed], check=False).returncode == 0

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from proxy.commands.columns import fitted, line, widths
-from proxy.commands.options import Commands, command, point_in_time, refuse, since_option, within
+from proxy.commands.options import config_option, point_in_time, refuse, since_option, within
 from proxy.record import OUTCOMES, Query, Row
 from proxy.settings import load
 from proxy.telemetry.archive import ArchiveError, Reader
@@ -24,21 +24,22 @@ PAUSE = 0.5
 """Seconds between two looks for more."""
 
 
-def add(commands: Commands, environ: Mapping[str, str]) -> None:
-    """Adds the command."""
-    calls = command(commands, "calls", _calls, "say what became of former calls", environ)
-    calls.add_argument(
+def add(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    """What the command takes."""
+    parser.set_defaults(run=_calls)
+    config_option(parser, environ)
+    parser.add_argument(
         "--file", metavar="FILE", type=Path, help="the database (default: the configuration's)"
     )
-    since_option(calls)
-    calls.add_argument("--until", metavar="WHEN", type=point_in_time, help="likewise")
-    calls.add_argument("--failed", action="store_true", help="only those that failed")
-    calls.add_argument("--outcome", choices=OUTCOMES, help="only those that ended so")
+    since_option(parser)
+    parser.add_argument("--until", metavar="WHEN", type=point_in_time, help="likewise")
+    parser.add_argument("--failed", action="store_true", help="only those that failed")
+    parser.add_argument("--outcome", choices=OUTCOMES, help="only those that ended so")
     for name, help in _FILTERS.items():
-        calls.add_argument(f"--{name}", metavar=name.upper(), help=help)
-    calls.add_argument("--limit", metavar="N", type=_limit, help="so many, latest first (default: 20)")
-    calls.add_argument("--json", action="store_true", help="whole records, a JSON line each")
-    calls.add_argument("--follow", action="store_true", help="go on with those that come, until Ctrl-C")
+        parser.add_argument(f"--{name}", metavar=name.upper(), help=help)
+    parser.add_argument("--limit", metavar="N", type=_limit, help="so many, latest first (default: 20)")
+    parser.add_argument("--json", action="store_true", help="whole records, a JSON line each")
+    parser.add_argument("--follow", action="store_true", help="go on with those that come, until Ctrl-C")
 
 
 _FILTERS = {

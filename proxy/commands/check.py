@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
-from proxy.commands.options import Commands, command
+from proxy.commands.options import config_option
 from proxy.errors import ConfigError
 from proxy.settings import Settings, load
 from proxy.types import Model
 
 
-def add(commands: Commands, environ: Mapping[str, str]) -> None:
-    """Adds the command."""
-    command(commands, "check", _check, "validate the configuration and say what is ready", environ)
+def add(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    """What the command takes."""
+    parser.set_defaults(run=_check)
+    config_option(parser, environ)
 
 
 def _check(options: argparse.Namespace) -> int:

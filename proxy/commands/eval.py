@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from proxy.commands.batch import Bar, Tally
-from proxy.commands.options import Commands, command, open_file, refuse, within
+from proxy.commands.options import config_option, open_file, refuse, within
 from proxy.errors import ApiError, ConfigError
 from proxy.evaluate.calls import Call
 from proxy.record import Query, Row
@@ -54,9 +54,10 @@ input.
 """
 
 
-def add(commands: Commands, environ: Mapping[str, str]) -> None:
-    """Adds the command."""
-    parser = command(commands, "eval", _eval, "measure how good decisions are", environ)
+def add(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    """What the command takes."""
+    parser.set_defaults(run=_eval)
+    config_option(parser, environ)
     parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, _ROWS
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--intents", metavar="FILE", help="asks with their intent; - is stdin")

@@ -15,27 +15,28 @@ from typing import Any, BinaryIO
 import msgspec
 
 from proxy.commands.batch import Bar, Explain, Render, Tally, explain_rows, json_line
-from proxy.commands.options import STDIO, Commands, command, open_file, refuse
+from proxy.commands.options import STDIO, config_option, open_file, refuse
 from proxy.commands.sheet import EIGHTHS, HASHES, sheet
 from proxy.errors import ApiError
 from proxy.settings import load
 
 
-def add(commands: Commands, environ: Mapping[str, str]) -> None:
-    """Adds the command."""
-    explain = command(commands, "explain", _explain, "say how a prompt would be routed", environ)
-    explain.add_argument("prompt", nargs="?", help="a single prompt")
-    explain.add_argument("--model", default="auto", help="auto, auto:PROFILE or a model (default: auto)")
-    explain.add_argument(
+def add(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    """What the command takes."""
+    parser.set_defaults(run=_explain)
+    config_option(parser, environ)
+    parser.add_argument("prompt", nargs="?", help="a single prompt")
+    parser.add_argument("--model", default="auto", help="auto, auto:PROFILE or a model (default: auto)")
+    parser.add_argument(
         "--input", metavar="FILE", help="rows of {id, prompt} or {id, messages, ...}; - is stdin"
     )
-    explain.add_argument("--output", metavar="FILE", default=STDIO, help="where rows go (default: -, stdout)")
-    explain.add_argument(
+    parser.add_argument("--output", metavar="FILE", default=STDIO, help="where rows go (default: -, stdout)")
+    parser.add_argument(
         "--format",
         choices=("text", "json"),
         help="default: text for one prompt on a terminal, else json",
     )
-    explain.add_argument("--json", dest="format", action="store_const", const="json", help="--format json")
+    parser.add_argument("--json", dest="format", action="store_const", const="json", help="--format json")
 
 
 def _explain(options: argparse.Namespace) -> int:

@@ -7,15 +7,14 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from proxy.commands.options import Commands, refuse
+from proxy.commands.options import refuse
 from proxy.settings import FILES, default_directory
 
 
-def add(commands: Commands, environ: Mapping[str, str]) -> None:
-    """Adds the command."""
-    init = commands.add_parser("init", help="write a copy of the default configuration to edit")
-    init.add_argument("directory", metavar="DIR", type=Path)
-    init.set_defaults(run=_init)
+def add(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    """What the command takes."""
+    parser.set_defaults(run=_init)
+    parser.add_argument("directory", metavar="DIR", type=Path)
 
 
 def _init(options: argparse.Namespace) -> int:

@@ -8,28 +8,17 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeAlias
+from typing import BinaryIO, Literal
 
 from proxy.wire.when import FORMS, moment
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-"""Where a command adds itself."""
-
-Run = Callable[[argparse.Namespace], int]
-"""Does what a command is for; the process's exit code."""
 
 STDIO = "-"
 """As a file name: standard input or output."""
 
 
-def command(
-    commands: Commands, name: str, run: Run, help: str, environ: Mapping[str, str]
-) -> argparse.ArgumentParser:
-    """A command that reads a configuration."""
-    parser = commands.add_parser(name, help=help)
-    parser.set_defaults(run=run)
+def config_option(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    """`--config`, of commands that read one."""
     option(parser, environ, "--config", Path, "DIR", "configuration (default: the one that comes with kuro)")
-    return parser
 
 
 def option(

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from proxy.commands.batch import Bar, Tally
-from proxy.commands.options import STDIO, Commands, command, open_file, refuse, since_option
+from proxy.commands.options import STDIO, config_option, open_file, refuse, since_option
 from proxy.record import Query
 from proxy.routing.replay import Again, Summary, described
 from proxy.settings import load
@@ -27,22 +27,21 @@ Exit codes: 0; 1 when some row is no call record, and with --strict when a decis
 """
 
 
-def add(commands: Commands, environ: Mapping[str, str]) -> None:
-    """Adds the command."""
-    replay = command(
-        commands, "replay", _replay, "say what another configuration would have decided", environ
-    )
-    replay.add_argument(
+def add(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    """What the command takes."""
+    parser.set_defaults(run=_replay)
+    config_option(parser, environ)
+    parser.add_argument(
         "file",
         nargs="?",
         metavar="FILE",
         help="records as `kuro calls --json` prints them, or a call log's database; - is stdin "
         "(default: the call log of the configuration that serves)",
     )
-    replay.epilog = _EXITS
-    since_option(replay)
-    replay.add_argument("--json", action="store_true", help="a line for each record; the last is the summary")
-    replay.add_argument(
+    parser.epilog = _EXITS
+    since_option(parser)
+    parser.add_argument("--json", action="store_true", help="a line for each record; the last is the summary")
+    parser.add_argument(
         "--strict", action="store_true", help="exit with 1 when a decision would be another one"
     )
 

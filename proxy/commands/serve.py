@@ -6,18 +6,19 @@ import argparse
 from collections.abc import Mapping
 from functools import partial
 
-from proxy.commands.options import Commands, command, option, within
+from proxy.commands.options import config_option, option, within
 from proxy.settings import load
 from proxy.telemetry.policy import LogLevel
 
 
-def add(commands: Commands, environ: Mapping[str, str]) -> None:
-    """Adds the command."""
-    serve = command(commands, "serve", _serve, "serve until told to stop", environ)
-    option(serve, environ, "--host", None, "H", "address to listen on")
-    option(serve, environ, "--port", _port, "P", "port to listen on; 0 is any free one")
-    option(serve, environ, "--workers", _workers, "N", "processes")
-    option(serve, environ, "--log-level", _level, "L", ", ".join(LogLevel))
+def add(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    """What the command takes."""
+    parser.set_defaults(run=_serve)
+    config_option(parser, environ)
+    option(parser, environ, "--host", None, "H", "address to listen on")
+    option(parser, environ, "--port", _port, "P", "port to listen on; 0 is any free one")
+    option(parser, environ, "--workers", _workers, "N", "processes")
+    option(parser, environ, "--log-level", _level, "L", ", ".join(LogLevel))
 
 
 def _serve(options: argparse.Namespace) -> int:
