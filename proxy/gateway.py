@@ -116,8 +116,7 @@ class Gateway:
                 record.prompt = extract(request).ask[: house.prompt_chars]
             answer = await house.executor.run(call)
         except ApiError as error:
-            asked = any(attempt.outcome == "failed" for attempt in record.attempts)
-            call.close("error" if asked else "refused", error.status, error.code)
+            call.close(_ended_by(error, record), error.status, error.code)
             raise
         except asyncio.CancelledError:
             raise  # who cancels knows why, and closes the call
@@ -207,6 +206,12 @@ def _book(record: CallRecord, plan: RoutePlan, epoch: str) -> None:
         record.intents = dict(seen.intents)
         record.difficulty = seen.difficulty
         record.effort = plan.effort
+
+
+def _ended_by(error: ApiError, record: CallRecord) -> str:
+    """The outcome: what no model could serve is an error, also where circuits kept it from being tried."""
+    tried = any(attempt.outcome == "failed" for attempt in record.attempts)
+    return "error" if tried or error.status == 429 or error.status >= 500 else "refused"
 
 
 def _keep(_: CallRecord) -> None:

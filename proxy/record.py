@@ -79,7 +79,8 @@ class Grounds(Struct, frozen=True, omit_defaults=True):
 
 
 OUTCOMES = ("ok", "error", "refused", "caller_left", "aborted")
-"""How calls end: `refused` by us, before any attempt; `aborted` after the commit point."""
+"""How calls end: `refused` for what was asked, or for want of a place, before any attempt; `error` where no
+model served it, though all circuits were open; `aborted` after the commit point."""
 
 
 class CallRecord(Struct):
