@@ -10,7 +10,7 @@ It lives in the only process, or in the parent of several workers, who learn of 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -24,6 +24,7 @@ from proxy.server.orders import KEPT, Command, Orders, Ruling, obey
 from proxy.server.workers import Work
 from proxy.settings import Settings
 from proxy.settings.changes import Changes, Difference, changes, differences, in_place
+from proxy.settings.footprint import vanished
 from proxy.settings.orders import OrdersFile
 from proxy.types import SIMULATED
 
@@ -78,6 +79,8 @@ class Keeper:
         self.footprint = footprint
         self.seen = footprint()
         """Of the files as they were read last, good or not."""
+        self._taken = self.seen
+        """Of those that are in force."""
         self._source = source
         self._host = host
 
@@ -94,7 +97,7 @@ class Keeper:
         if read is None:
             _tell(logging.ERROR, f"the configuration stays as it was, asked by {asked.by}", report)
             return Verdict(report)
-        self.settings = in_place(self.settings, read)
+        self.settings, self._taken = in_place(self.settings, read), self.seen
         _tell(logging.INFO, f"configuration {report.result}, asked by {asked.by}", report)
         return Verdict(report, self.settings if report.result == "changed" else None)
 
@@ -114,6 +117,7 @@ class Keeper:
         """What stands in the files. Raises ConfigError."""
         read = self._source()
         check_listen(self._host, read.access)
+        _check_kept(self.settings, read, vanished(self._taken, self.footprint()))
         _check_ways(self.settings, read)
         return read
 
@@ -156,6 +160,15 @@ class Office:
             # Also when nothing changed: the disk may have been full before.
             return replace(ruling, kept=self._file.write(ruling.orders))
         return ruling
+
+
+def _check_kept(old: Settings, new: Settings, gone: Sequence[str]) -> None:
+    """Raises ConfigError where a file or all keys are gone: a copy that is half done must open no door."""
+    problems = [f"{name}: is gone: put it back; an empty one stands for the defaults" for name in gone]
+    if old.access.keys and not new.access.keys:
+        problems.append("proxy.yml: keys: none is left, so that everybody could call: that takes a restart")
+    if problems:
+        raise ConfigError(problems)
 
 
 def _check_ways(old: Settings, new: Settings) -> None:

@@ -11,7 +11,7 @@ from proxy.desk import compared, shown
 from proxy.errors import ApiError
 from proxy.office import Asked, Keeper
 from proxy.reload import Watch
-from proxy.settings import PROXY, REGISTRY, Settings, load
+from proxy.settings import PROXY, REGISTRY, ROUTING, Settings, load
 from proxy.settings.footprint import Footprint
 from tests.settings.broken import MINIMAL
 
@@ -76,6 +76,37 @@ def test_keys_may_not_go_where_others_can_reach_the_port(tmp_path: Path) -> None
     (tmp_path / PROXY).write_text("", "utf-8")
     assert keeper.decide(WATCH).report.result == "refused"
     assert keeper.settings.access.keys
+
+
+KEYED = "keys: [{name: alice, key: sk-alice}]\n"
+
+
+def test_the_last_key_goes_with_a_restart_only(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.write(PROXY, KEYED)
+    world.keeper.decide(WATCH)
+    world.write(PROXY, "")
+    (problem,) = world.keeper.decide(WATCH).report.problems
+    assert problem.startswith("proxy.yml: keys: none is left")
+    assert world.keeper.settings.access.keys
+    world.write(PROXY, KEYED.replace("alice", "bob"))
+    assert world.keeper.decide(WATCH).report.result == "changed"
+
+
+def test_a_file_that_is_gone_changes_nothing_however_often_it_is_asked_for(world: World) -> None:
+    world.write(PROXY, "limits: {max_queue: 3}\n")
+    world.write(ROUTING, "cache: {size: 5}\n")
+    world.keeper.decide(WATCH)
+    for name in (PROXY, ROUTING):
+        (world.place / name).unlink()
+    for asked in (WATCH, DRY, Asked("signal")):
+        problems = world.keeper.decide(asked).report.problems
+        assert [problem.partition(": ")[0] for problem in problems] == [ROUTING, PROXY]
+    assert world.keeper.settings.limits.max_queue == 3
+    for name in (PROXY, ROUTING):
+        world.write(name, "")
+    assert world.keeper.decide(WATCH).report.result == "changed"
+    assert world.keeper.settings.limits.max_queue == 1024
 
 
 def test_a_way_that_cannot_be_made_is_refused_before_anybody_takes_it(world: World) -> None:

@@ -10,6 +10,10 @@ from proxy.settings import FILES, default_directory
 
 Stamp = tuple[int, int, int, int]
 
+_SIZE = 16
+"""Bytes of one file's digest."""
+_NONE = bytes(_SIZE)
+
 
 class Footprint:
     """Looks at a directory's files. Reads only those whose times, size or inode are others than before."""
@@ -32,7 +36,14 @@ class Footprint:
             stamp = (seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino)
             known = self._known.get(path)
             if known is None or known[0] != stamp:
-                known = self._known[path] = stamp, blake2b(path.read_bytes(), digest_size=16).digest()
+                known = self._known[path] = stamp, blake2b(path.read_bytes(), digest_size=_SIZE).digest()
         except OSError:
-            return bytes(16)
+            return _NONE
         return known[1]
+
+
+def vanished(before: bytes, now: bytes) -> tuple[str, ...]:
+    """The files that could be read at the first of two footprints, and can't any more."""
+    places = range(0, len(before), _SIZE)
+    gone = [before[at : at + _SIZE] != _NONE == now[at : at + _SIZE] for at in places]
+    return tuple(name for name, is_gone in zip(FILES, gone, strict=False) if is_gone)
