@@ -25,6 +25,12 @@ def folded(path: str) -> str:
     return f"{MODELS}{model.replace('/', SLASH)}{slash}{verb}"
 
 
+def unreadable(name: str) -> str:
+    """How a model's name ends that no path can hold; nothing when one can."""
+    _, slash, end = name.rpartition("/")
+    return slash + end if slash and (not end or end in VERBS) else ""
+
+
 def plain(path: str) -> str:
     """The path, or a segment of it, for a reader."""
     return path.replace(SLASH, "/")

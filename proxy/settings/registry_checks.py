@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from urllib.parse import urlsplit
 
+from proxy.server.paths import MODELS, unreadable
 from proxy.settings.entries import ModelEntry, ProviderEntry, RegistryFile, TimeoutsEntry
 from proxy.settings.loops import loops
 from proxy.settings.reader import Reader, did_you_mean, shown
@@ -136,6 +137,10 @@ def _claim(name: str, at: str, taken: dict[str, str], reader: Reader) -> bool:
         reader.problem(at, f"{shown(name)} {NAME_RULE}")
     elif name == AUTO or name.startswith(f"{AUTO}:"):
         reader.problem(at, f"{name!r} is what callers ask the router for: choose another name")
+    elif end := unreadable(name):
+        reader.problem(
+            at, f"{name!r} ends in {end!r}, which means something else in paths below {MODELS}: rename it"
+        )
     elif name in taken:
         reader.problem(at, f"{name!r} is already {taken[name]}: every id and alias stands once")
     else:

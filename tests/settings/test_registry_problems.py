@@ -140,6 +140,19 @@ REGISTRY_CASES: list[Case] = [
         ["models[2].aliases[0]: 'c' is already models[2].id: every id and alias stands once"],
     ),
     (
+        "names that a path of the admin API would read as something else",
+        model("aliases: [x/circuit, x/]", id="x/disable"),
+        [
+            f"models[2].{at}: {name!r} ends in {end!r}, which means something else in paths below "
+            "/admin/v1/models/: rename it"
+            for at, name, end in (
+                ("id", "x/disable", "/disable"),
+                ("aliases[0]", "x/circuit", "/circuit"),
+                ("aliases[1]", "x/", "/"),
+            )
+        ],
+    ),
+    (
         "an alias that callers ask the router with",
         model("aliases: [auto]"),
         ["models[2].aliases[0]: 'auto' is what callers ask the router for: choose another name"],
