@@ -161,7 +161,6 @@ _LIKELY = (
 def _cells(found: Row) -> tuple[str, ...]:
     outcome = found["outcome"] if found["outcome"] == "ok" else f"{found['outcome']} {found['status']}"
     tokens = (found["prompt_tokens"], found["completion_tokens"])
-    cost, baseline = found["cost_usd"], found["baseline_usd"]
     return (
         datetime.fromtimestamp(found["time"]).strftime("%m-%d %H:%M:%S"),
         found["request_id"],
@@ -170,8 +169,8 @@ def _cells(found: Row) -> tuple[str, ...]:
         found["route"] or "-",
         outcome,
         "-" if tokens[0] is None else f"{tokens[0]}+{tokens[1]}",
-        _dollars(cost),
-        _dollars(None if cost is None or baseline is None else baseline - cost),
+        _dollars(found["cost_usd"]),
+        _dollars(found["saved_usd"]),
         f"{found['latency_ms']:.0f}",
     )
 
@@ -182,9 +181,10 @@ def _dollars(amount: float | None) -> str:
 
 def _total(total: Mapping[str, Any], shown: int) -> str:
     """The last line: everything that the query asks for, shown or not."""
+    judge = f"judge ${total['judge_usd']:.4f}, " if total["judge_usd"] else ""
     return (
         f"{shown:,} of {total['calls']:,} calls, {total['failed']:,} failed, cost ${total['cost_usd']:.4f}, "
-        f"wasted ${total['wasted_usd']:.4f}, saved {_saved(total)}   (* a fallback answered)"
+        f"wasted ${total['wasted_usd']:.4f}, {judge}saved {_saved(total)}   (* a fallback answered)"
     )
 
 
@@ -193,4 +193,4 @@ def _saved(total: Mapping[str, Any]) -> str:
     saved, unknown = total["saved_usd"], total["saved_unknown"]
     if saved is None:
         return "unknown"
-    return f"${saved:.4f}" + (f" (of {unknown:,} unknown)" if unknown else "")
+    return f"{'-' if saved < 0 else ''}${abs(saved):.4f}" + (f" (of {unknown:,} unknown)" if unknown else "")

@@ -4,7 +4,7 @@ GET /admin/v1/calls         summaries, latest first; ?model= intent= outcome= fa
                             request_id= session= key= before= after= limit=
 GET /admin/v1/calls/ID      the whole record of one call
 GET /admin/v1/trends        by model: how attempts went lately, in sixty steps; ?since=
-GET /admin/v1/spend         by day and model: calls, tokens, cost, wasted, saved; ?since= until=
+GET /admin/v1/spend         by day and model: calls, tokens, cost, wasted, judge, saved; ?since= until=
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ STEP = 2000
 COLUMNS = (
     "time", "request_id", "session", "key_id", "requested_model", "model", "provider", "intent", "route",
     "profile", "outcome", "status", "error_code", "latency_ms", "ttft_ms", "prompt_tokens",
-    "completion_tokens", "cost_usd", "wasted_usd", "baseline_usd", "fallback",
+    "completion_tokens", "cost_usd", "wasted_usd", "baseline_usd", "judge_usd", "fallback",
 )  # fmt: skip
 """What a row shows besides the record."""
 
@@ -72,7 +72,7 @@ def columns(record: CallRecord) -> tuple[Any, ...]:
         record.outcome, record.status,
         record.error_code, record.latency_ms, record.ttft_ms, usage.prompt if usage else None,
         usage.completion if usage else None, record.cost_usd, record.wasted_usd, record.baseline_usd,
-        int(record.fallback_used),
+        record.judge_usd, int(record.fallback_used),
     )  # fmt: skip
 
 
@@ -197,7 +197,8 @@ class Reader:
     def spend(self, since: float, until: float) -> list[Row]:
         """By day (UTC) and model that answered: calls, tokens and USD. Days ascending."""
         names = ("day", "model", "calls", "failed", "prompt_tokens", "completion_tokens", "cost_usd",
-                 "cost_unknown", "wasted_usd", "baseline_usd", "saved_usd", "saved_unknown")  # fmt: skip
+                 "cost_unknown", "wasted_usd", "judge_usd", "baseline_usd", "saved_usd",
+                 "saved_unknown")  # fmt: skip
         return [dict(zip(names, found, strict=True)) for found in self._rows(_SPEND, (since, until))]
 
     def trends(self, since: float, step: float, most: int) -> list[Trend]:
@@ -211,7 +212,7 @@ class Reader:
 
     def totals(self, query: Query) -> Row:
         """Of all that the query asks for, whatever its limit."""
-        names = ("calls", "failed", "cost_usd", "wasted_usd", "saved_usd", "saved_unknown")
+        names = ("calls", "failed", "cost_usd", "wasted_usd", "judge_usd", "saved_usd", "saved_unknown")
         where, values = _where(query)
         (found,) = self._rows(f"SELECT {_TOTALS} FROM calls c {where}", values)  # noqa: S608
         return dict(zip(names, found, strict=True))
@@ -300,15 +301,20 @@ _FAILS = f"outcome IN ({', '.join(repr(outcome) for outcome in FAILED)})"
 _UNCOMPARED = "model IS NOT NULL AND (cost_usd IS NULL OR baseline_usd IS NULL)"
 """An answer of which nobody knows what it saved."""
 _SAVED = f"""
-    CASE WHEN SUM({_UNCOMPARED}) THEN SUM(baseline_usd - cost_usd) ELSE TOTAL(baseline_usd - cost_usd) END,
+    CASE WHEN SUM({_UNCOMPARED}) THEN SUM(baseline_usd - cost_usd) ELSE TOTAL(baseline_usd - cost_usd) END
+        - TOTAL(wasted_usd) - TOTAL(judge_usd),
     COALESCE(SUM({_UNCOMPARED}), 0)
 """
-"""Of the answers that can be compared, nothing where there are others only; and how many those are."""
-_TOTALS = f"COUNT(*), COALESCE(SUM({_FAILS}), 0), TOTAL(cost_usd), TOTAL(wasted_usd), {_SAVED}"
+"""What the answers that can be compared would have cost at the baseline's price, less what they cost and all
+that was spent beside; nothing where there are only others. And how many those are. `kuro:saved_usd` in
+deploy/prometheus says the same."""
+_TOTALS = (
+    f"COUNT(*), COALESCE(SUM({_FAILS}), 0), TOTAL(cost_usd), TOTAL(wasted_usd), TOTAL(judge_usd), {_SAVED}"
+)
 _SPEND = f"""
     SELECT DATE(time, 'unixepoch') AS day, model, COUNT(*), SUM({_FAILS}), TOTAL(prompt_tokens),
         TOTAL(completion_tokens), TOTAL(cost_usd), SUM(model IS NOT NULL AND cost_usd IS NULL),
-        TOTAL(wasted_usd), SUM(baseline_usd), {_SAVED}
+        TOTAL(wasted_usd), TOTAL(judge_usd), SUM(baseline_usd), {_SAVED}
     FROM calls WHERE time >= ? AND time < ? GROUP BY day, model ORDER BY day, TOTAL(cost_usd) DESC
 """  # noqa: S608
 
@@ -364,8 +370,17 @@ def summaries(records: Iterable[CallRecord], query: Query) -> list[Row]:
 
 
 def _told(summary: Row) -> Row:
-    """SQLite has no truth values."""
-    return {**summary, "fallback": bool(summary["fallback"])}
+    """With truth values, which SQLite lacks, and what the call saved."""
+    return {**summary, "fallback": bool(summary["fallback"]), "saved_usd": _saved(summary)}
+
+
+def _saved(summary: Row) -> float | None:
+    """None where nobody knows, for lack of a price or a baseline, and where nothing was spent."""
+    spent: float = summary["wasted_usd"] + summary["judge_usd"]
+    if summary["model"] is None:
+        return -spent or None
+    cost, baseline = summary["cost_usd"], summary["baseline_usd"]
+    return None if cost is None or baseline is None else baseline - cost - spent
 
 
 def _matches(values: Row, query: Query) -> bool:

@@ -84,6 +84,11 @@ MIGRATIONS = (
         ON c.id = (SELECT MAX(id) FROM calls WHERE request_id = f.request_id);
     DROP TABLE former
     """,
+    """
+    ALTER TABLE calls ADD COLUMN judge_usd REAL NOT NULL DEFAULT 0;
+    UPDATE calls SET judge_usd = COALESCE(
+        (SELECT json_extract(CAST(record AS TEXT), '$.judge_usd') FROM records r WHERE r.id = calls.id), 0)
+    """,
 )
 """What makes version n + 1 of version n: statements with `;` between them. Those that stood on main are never
 changed."""

@@ -63,10 +63,21 @@ def test_a_table_with_a_total(file: str, capsys: pytest.CaptureFixture[str]) -> 
         "saved",
         "ms",
     ]
-    assert third.split()[2:] == ["req-3", "auto", "math", "score", "error", "502", "-", "-", "-", "812"]
+    assert third.split()[2:] == [
+        "req-3",
+        "auto",
+        "math",
+        "score",
+        "error",
+        "502",
+        "-",
+        "-",
+        "-0.500000",
+        "812",
+    ]
     assert second.split()[2:8] == ["req-2", "groq/llama*", "math", "score", "ok", "10+20"]
     assert first.split()[-3:] == ["0.001500", "0.001000", "812"]
-    assert total.startswith("3 of 3 calls, 1 failed, cost $0.0030, wasted $0.5000, saved $0.0020 ")
+    assert total.startswith("3 of 3 calls, 1 failed, cost $0.0030, wasted $0.5000, saved -$0.4980 ")
 
 
 @pytest.mark.parametrize(

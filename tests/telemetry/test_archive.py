@@ -51,7 +51,7 @@ def kept(archive: Archive, make: Make, refused: CallRecord, path: Path) -> Path:
     """Four calls: good, failed, that of a caller who left, and one that was refused at once."""
     archive.add(
         rows(
-            make(request_id="a-good", time=NOON, baseline_usd=0.01, key_id="alice"),
+            make(request_id="a-good", time=NOON, baseline_usd=0.01, judge_usd=0.001, key_id="alice"),
             make(request_id="a-bad", time=NOON + 60, outcome="error", status=502, cost_usd=None, session=""),
             make(request_id="b-left", time=NOON + 120, outcome="caller_left", intent="math"),
         )
@@ -126,7 +126,7 @@ def test_a_summary_has_all_columns_and_a_record_is_whole(kept: Path, archive: Ar
         (summary,) = reader.find(Query(request_id="a-good"))
         found = reader.record("a-good")
         assert reader.record("a-") is None
-    assert set(summary) == {"cursor", "score", *COLUMNS} and summary["score"] == 1.0
+    assert set(summary) == {"cursor", "score", "saved_usd", *COLUMNS} and summary["score"] == 1.0
     assert (summary["prompt_tokens"], summary["cost_usd"], summary["fallback"]) == (100, 0.002, True)
     assert found is not None and found[1] == 1.0
     assert len(json.loads(found[0])["attempts"]) == 2
@@ -162,24 +162,32 @@ def test_spend_by_day_and_model(kept: Path, archive: Archive, make: Make) -> Non
         ("2027-01-16", "groq/llama", 1, 0),
     ]
     assert days[0]["cost_usd"] == pytest.approx(0.004) and days[0]["cost_unknown"] == 1
-    assert days[0]["saved_usd"] == pytest.approx(0.008)
+    assert [days[0][name] for name in ("saved_usd", "judge_usd")] == [
+        pytest.approx(0.004),
+        pytest.approx(0.001),
+    ]
     assert total == {
         "calls": 5,
         "failed": 1,
         "cost_usd": pytest.approx(0.006),
         "wasted_usd": pytest.approx(0.004),
-        "saved_usd": pytest.approx(0.008),
+        "judge_usd": pytest.approx(0.001),
+        "saved_usd": pytest.approx(0.003),
         "saved_unknown": 3,
     }
+
+
+NO_ANSWER: dict[str, Any] = {"selected_model": None, "cost_usd": None, "baseline_usd": None}
+BESIDE = {"wasted_usd": 0.002, "judge_usd": 0.0005}
 
 
 @pytest.mark.parametrize(
     ("kept", "saved", "unknown"),
     [
         pytest.param([], 0.0, 0, id="no call"),
-        pytest.param(
-            [{"selected_model": None, "cost_usd": None, "baseline_usd": None}], 0.0, 0, id="no answer"
-        ),
+        pytest.param([NO_ANSWER], 0.0, 0, id="no answer"),
+        pytest.param([{**NO_ANSWER, **BESIDE}], -0.0025, 0, id="no answer, and yet there were costs"),
+        pytest.param([BESIDE], 0.0005, 0, id="a baseline, and all that was spent beside the answer"),
         pytest.param([{}], 0.003, 0, id="a baseline"),
         pytest.param([{"baseline_usd": None}], None, 1, id="no baseline"),
         pytest.param([{"cost_usd": None}], None, 1, id="no price"),
@@ -189,10 +197,12 @@ def test_spend_by_day_and_model(kept: Path, archive: Archive, make: Make) -> Non
 def test_what_was_saved_is_unknown_where_nothing_can_be_compared(
     archive: Archive, make: Make, path: Path, kept: list[dict[str, Any]], saved: float | None, unknown: int
 ) -> None:
-    made = {"cost_usd": 0.001, "baseline_usd": 0.004}
+    made = {"cost_usd": 0.001, "baseline_usd": 0.004, "wasted_usd": 0.0, "judge_usd": 0.0}
     archive.add(rows(*(make(**{**made, **fields}) for fields in kept)))
     with Reader(path) as reader:
         total, days = reader.totals(Query()), reader.spend(NOON - 1, NOON + 1)
+        found = [row["saved_usd"] for row in reader.find(Query()) if row["saved_usd"] is not None]
+    assert saved is None or sum(found) == pytest.approx(saved)
     assert (total["saved_usd"], total["saved_unknown"]) == (saved and pytest.approx(saved), unknown)
     assert [(day["saved_usd"], day["saved_unknown"]) for day in days] == [
         (saved and pytest.approx(saved), unknown)

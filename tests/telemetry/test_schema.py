@@ -158,6 +158,28 @@ def test_calls_of_the_third_version_are_whole(path: Path) -> None:
         )  # fmt: skip
 
 
+FIFTH = """
+INSERT INTO calls SELECT 8, time, 'b', session, key_id, requested_model, model, provider, intent, route, '',
+    outcome, status, error_code, latency_ms, ttft_ms, prompt_tokens, completion_tokens, cost_usd,
+    wasted_usd, baseline_usd, fallback FROM calls;
+INSERT INTO records (id, record) VALUES (8, CAST('{"request_id":"b","judge_usd":0.25}' AS BLOB))
+"""
+
+
+def test_what_the_judge_cost_in_calls_of_the_fifth_version_is_added_up(path: Path) -> None:
+    steps = [MIGRATIONS[0], FORMER, *MIGRATIONS[1:5], FIFTH]
+    made(
+        path,
+        *(statement for step in steps for statement in step.split(";") if statement.strip()),
+        f"PRAGMA application_id = {APPLICATION}",
+        "PRAGMA user_version = 5",
+    )
+    Archive(path).close()
+    with Reader(path) as reader:
+        assert [row["judge_usd"] for row in reader.find(Query())] == [0.25, 0.0]
+        assert reader.totals(Query())["judge_usd"] == 0.25
+
+
 def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: Any) -> None:
     Archive(path).close()
     monkeypatch.setattr(room, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE later (x); NOT SQL;"))

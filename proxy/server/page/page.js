@@ -146,13 +146,12 @@ async function lookAtCalls() {
 
 function callRow(call, fresh) {
   const outcome = call.outcome === "ok" ? "ok" : `${call.outcome} ${call.status}`;
-  const less = call.cost_usd === null || call.baseline_usd === null ? null : call.baseline_usd - call.cost_usd;
   const tokens = call.prompt_tokens === null ? "–" : `${call.prompt_tokens} + ${call.completion_tokens}`;
   const cells = [
     [clock(call.time)], [call.request_id], [(call.model || call.requested_model || "–") + (call.fallback ? " (fallback)" : "")],
     [call.intent || "–"], [call.route || "–"],
     [outcome, { ok: "good", caller_left: "faint", refused: "warn" }[call.outcome] || "bad"],
-    [tokens, "number"], [dollars(call.cost_usd), "number"], [dollars(less), "number"], [whole(call.latency_ms), "number"],
+    [tokens, "number"], [dollars(call.cost_usd), "number"], [dollars(call.saved_usd), "number"], [whole(call.latency_ms), "number"],
   ];
   const go = () => showCall(call.request_id);
   return make("tr", {
@@ -171,6 +170,7 @@ async function showCall(id) {
       intent: call.intent, route: call.route, profile: call.profile, "key": call.key_id,
       "time": new Date(1000 * call.time).toLocaleString(), "took": seconds(call.latency_ms), "first token": seconds(call.ttft_ms),
       "our part": `${(call.overhead_ms || 0).toFixed(2)} ms`, "cost": dollars(call.cost_usd), "wasted": dollars(call.wasted_usd),
+      "judge": call.judge_usd ? dollars(call.judge_usd) : null,
       "at the baseline": dollars(call.baseline_usd), "saved": saved(call), "feedback": call.score, "prompt": call.prompt,
     }),
     make("h3", {}, "Attempts"), attempts(call.attempts),
@@ -189,7 +189,7 @@ async function showCall(id) {
 function saved(call) {
   if (!call.usage) return null;
   if (call.cost_usd === null) return "unknown: the model has no price";
-  return call.baseline_usd === null ? "unknown: telemetry.baseline was not set" : dollars(call.baseline_usd - call.cost_usd);
+  return call.baseline_usd === null ? "unknown: telemetry.baseline was not set" : dollars(call.baseline_usd - call.cost_usd - call.wasted_usd - call.judge_usd);
 }
 
 function facts(pairs) {
@@ -358,7 +358,7 @@ async function lookAtSpend() {
   const unknown = sum("saved_unknown");
   const known = !unknown || data.some((row) => row.model && row.saved_usd !== null);
   $("spend-figures").replaceChildren(...[
-    ["calls", whole(sum("calls"))], ["cost", dollars(sum("cost_usd"))], ["wasted", dollars(sum("wasted_usd"))],
+    ["calls", whole(sum("calls"))], ["cost", dollars(sum("cost_usd"))], ["wasted", dollars(sum("wasted_usd"))], ...(sum("judge_usd") ? [["judge", dollars(sum("judge_usd"))]] : []),
     known ? [unknown ? `saved; unknown of ${whole(unknown)} calls` : "saved", dollars(sum("saved_usd"))]
       : [sum("baseline_usd") ? "saved: no price is known" : "saved: set telemetry.baseline", "unknown"],
   ].map(([name, value]) => make("div", {}, make("strong", {}, value), name)));
