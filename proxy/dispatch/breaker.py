@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from math import inf
 
 from proxy.dispatch.circuit import (
+    KEY_REFUSED,
+    QUOTA_EXHAUSTED,
     Circuit,
     CircuitView,
     Listener,
@@ -21,7 +23,7 @@ __all__ = ["Breakers", "CircuitView", "Listener", "Override", "Permit", "Refusal
 
 
 _NONE: frozenset[str] = frozenset()
-_PASSING = frozenset({"circuit_open", "throttled", "disabled"})
+_PASSING = frozenset({"circuit_open", KEY_REFUSED, QUOTA_EXHAUSTED, "throttled", "disabled"})
 """Reasons that end by themselves, at a known time."""
 
 

@@ -29,6 +29,8 @@ from proxy.providers.failure import Effect
 
 DISABLED = "disabled"
 """The reason of a refusal by the operator's gate."""
+KEY_REFUSED, QUOTA_EXHAUSTED = "key_refused", "quota_exhausted"
+"""The reasons of a refusal by a long opening: nobody is to blame but us, and callers are told so."""
 PROBE_WAIT = 1.0
 """Seconds after which asking again makes sense while a probe is on its way."""
 
@@ -50,7 +52,8 @@ class Override(StrEnum):
 
 
 class Refusal(Struct, frozen=True):
-    """No permit: `circuit_open`, `throttled`, `probe_in_flight`, `disabled` or `forced_open`."""
+    """No permit: `circuit_open`, `key_refused`, `quota_exhausted`, `throttled`, `probe_in_flight`, `disabled`
+    or `forced_open`."""
 
     reason: str
     retry_after: float
@@ -157,7 +160,9 @@ class Circuit:
         self._results = Window(setting.policy.window)
         self._bad = Window(setting.policy.window)
         self._failures = self._successes = self._openings = 0
-        self._not_found = self._long = False
+        self._not_found = False
+        self._long = ""
+        """The reason of an opening that is long."""
         self._probe: Permit | None = None
         self._until = self._opened_at = self._lease_until = 0.0
         self._throttled_until = self._disabled_until = 0.0
@@ -176,7 +181,8 @@ class Circuit:
             return Refusal(Override.OPEN.value, self._setting.policy.open_cap)
         opening, gate = self._until - now, self._throttled_until - now
         if opening > 0.0 or gate > 0.0:
-            return Refusal("circuit_open" if opening >= gate else "throttled", max(opening, gate))
+            reason = self._long or "circuit_open" if opening >= gate else "throttled"
+            return Refusal(reason, max(opening, gate))
         if self._probing(now):
             return Refusal("probe_in_flight", PROBE_WAIT)
         return None
@@ -199,7 +205,7 @@ class Circuit:
         gated = now < max(self._throttled_until, self._disabled_until)
         if self._override is Override.OPEN or gated or self._probing(now):
             return None
-        return self._long, max(self._until - now, 0.0)
+        return bool(self._long), max(self._until - now, 0.0)
 
     def probe_anyway(self) -> Permit | None:
         """A permit whatever the opening says, when a probe may be sent at all."""
@@ -239,9 +245,9 @@ class Circuit:
             return
         self._failures += 1
         if effect is Effect.OPEN_AUTH:
-            self._open(self._setting.policy.auth_open_for, "our key was refused", long=True)
+            self._open(self._setting.policy.auth_open_for, "our key was refused", KEY_REFUSED)
         elif effect is Effect.OPEN_QUOTA:
-            self._open(self._setting.policy.quota_open_for, "nothing is left to spend", long=True)
+            self._open(self._setting.policy.quota_open_for, "nothing is left to spend", QUOTA_EXHAUSTED)
         elif self._state is not State.CLOSED:
             self._open(self._next_opening(), "a probe failed")
         else:
@@ -338,7 +344,7 @@ class Circuit:
         self._openings = min(self._openings + 1, _OPENINGS_LIMIT)
         return seconds
 
-    def _open(self, seconds: float, reason: str, *, long: bool = False) -> None:
+    def _open(self, seconds: float, reason: str, long: str = "") -> None:
         jitter = self._setting.policy.open_jitter * (2.0 * self._setting.random() - 1.0)
         self._enter(State.OPEN, reason)
         self._until = self._since + seconds * (1.0 + jitter)
@@ -352,7 +358,7 @@ class Circuit:
         self._probe = None
         self._successes = 0
         self._until = 0.0
-        self._long = False
+        self._long = ""
         self._calm(state is State.CLOSED and not self._throttled_until and not self._disabled_until)
         if old is State.CLOSED:
             self._opened_at = self._since

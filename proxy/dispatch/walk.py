@@ -11,7 +11,7 @@ from math import isfinite
 
 from msgspec import Struct
 
-from proxy.dispatch.circuit import DISABLED
+from proxy.dispatch.circuit import DISABLED, KEY_REFUSED, QUOTA_EXHAUSTED
 from proxy.dispatch.policy import RetryPolicy
 from proxy.errors import ApiError, retry_headers
 from proxy.providers.failure import VERDICTS, Next, Retry, Verdict
@@ -208,6 +208,16 @@ def refused(retry_after: float, reasons: Mapping[str, str]) -> ApiError:
     """What the caller gets when every model was skipped: circuits are shut, or all are rate limited, or
     taken out of service; `retry_after` is infinite when nobody knows how long."""
     common = set(reasons.values())
+    if common and common <= _OURS.keys():
+        # As the call was told that opened the circuit: nothing has changed since.
+        verdict = VERDICTS[min((_OURS[reason] for reason in common), key=_RANK.__getitem__)]
+        return ApiError(
+            verdict.status,
+            _shut(reasons),
+            type=verdict.type,
+            code=verdict.code,
+            headers=retry_headers(retry_after),
+        )
     if common == {THROTTLED}:
         return ApiError(
             429,
@@ -225,12 +235,23 @@ def refused(retry_after: float, reasons: Mapping[str, str]) -> ApiError:
     )
 
 
+_OURS = {KEY_REFUSED: FailureKind.AUTH, QUOTA_EXHAUSTED: FailureKind.QUOTA}
+"""Why nobody is asked -> the failure that led to it, where that is our own doing and lasts."""
+_TOLD = {
+    KEY_REFUSED: "the proxy's own key was refused",
+    QUOTA_EXHAUSTED: "the proxy's own quota is exhausted",
+}
+"""Lest a caller looks for the fault in its own key."""
+
+
 def _out_of_service(models: Iterable[str]) -> str:
     return f"Taken out of service by the operator: {', '.join(models)}."
 
 
 def _shut(reasons: Mapping[str, str]) -> str:
-    why = ", ".join(f"{model} ({reason.replace('_', ' ')})" for model, reason in reasons.items())
+    why = ", ".join(
+        f"{model} ({_TOLD.get(reason) or reason.replace('_', ' ')})" for model, reason in reasons.items()
+    )
     return f"No model can be asked right now: {why}."
 
 

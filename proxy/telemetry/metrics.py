@@ -31,7 +31,8 @@ RELOADS = frozenset({"changed", "unchanged", "refused"})
 ROUTES = frozenset({"cache", "semantic", "judge", "score", "sticky", "escalation", "default", "explicit"})
 RULE = "rule:"
 """Before the name of a rule; rules are named in the configuration."""
-REASONS = frozenset({"circuit_open", "throttled", "probe_in_flight", "disabled", "forced_open"})
+REASONS = frozenset({"circuit_open", "key_refused", "quota_exhausted", "throttled", "probe_in_flight",
+                     "disabled", "forced_open"})  # fmt: skip
 """Why a model was passed over."""
 STATES = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 """Of circuits, and how they are drawn."""

@@ -84,18 +84,22 @@ def test_results_open(house: House, results: str, state: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("effect", "seconds"),
+    ("effect", "reason", "seconds"),
     [
-        pytest.param(Effect.OPEN_AUTH, 600.0, id="a refused key opens at once for ten minutes"),
-        pytest.param(Effect.OPEN_QUOTA, 300.0, id="an empty purse opens at once for five minutes"),
+        pytest.param(
+            Effect.OPEN_AUTH, "key_refused", 600.0, id="a refused key opens at once for ten minutes"
+        ),
+        pytest.param(
+            Effect.OPEN_QUOTA, "quota_exhausted", 300.0, id="an empty purse opens at once for five minutes"
+        ),
     ],
 )
-def test_long_openings(house: House, effect: Effect, seconds: float) -> None:
+def test_long_openings(house: House, effect: Effect, reason: str, seconds: float) -> None:
     house.permit().failure(effect)
-    assert house.refusal() == Refusal("circuit_open", seconds)
+    assert house.refusal() == Refusal(reason, seconds)
     house.now += seconds
     house.permit().failure(effect)
-    assert house.refusal() == Refusal("circuit_open", seconds)
+    assert house.refusal() == Refusal(reason, seconds)
 
 
 def test_failures_a_minute_apart_are_not_counted_together(house: House) -> None:

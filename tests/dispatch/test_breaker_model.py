@@ -15,7 +15,7 @@ from proxy.dispatch.policy import BreakerPolicy
 from proxy.providers.failure import Effect
 
 MODELS = ("a", "b")
-LONG = {Effect.OPEN_AUTH: 600.0, Effect.OPEN_QUOTA: 300.0}
+LONG = {Effect.OPEN_AUTH: (600.0, "key_refused"), Effect.OPEN_QUOTA: (300.0, "quota_exhausted")}
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Reference:
     row: int = 0
     openings: int = 0
     until: float = 0.0
-    long: bool = False
+    long: str = ""
     gate: float = 0.0
     probe: tuple[int, float] | None = None
     wins: int = 0
@@ -42,7 +42,7 @@ class Reference:
         if self.forced == "forced_open":
             return self.forced
         if max(self.until, self.gate) > now:
-            return "circuit_open" if self.until >= self.gate else "throttled"
+            return (self.long or "circuit_open") if self.until >= self.gate else "throttled"
         return "probe_in_flight" if self.probe and self.probe[1] > now else None
 
     def admitted(self, ticket: int, now: float) -> None:
@@ -51,7 +51,7 @@ class Reference:
         if self.state != "closed":
             self.probe = (ticket, now + 60)
 
-    def enter(self, state: str, now: float, lasts: float = 0.0, *, long: bool = False) -> None:
+    def enter(self, state: str, now: float, lasts: float = 0.0, long: str = "") -> None:
         self.state, self.since, self.until, self.long = state, now, now + lasts if lasts else 0.0, long
         self.epoch, self.probe, self.wins = self.epoch + 1, None, 0
         if state == "closed":
@@ -69,7 +69,7 @@ class Reference:
         if result == "neutral" or epoch != self.epoch or self.forced:
             return
         if result in LONG:
-            self.enter("open", now, LONG[Effect(result)], long=True)
+            self.enter("open", now, *LONG[Effect(result)])
         elif self.state != "closed":
             self.probed(result == "success", now)
         else:
@@ -228,7 +228,7 @@ class Circuits(RuleBasedStateMachine):
             refusal = reference.refusal(self.now)
             assert self.breakers.available(model) == (refusal is None)
             assert (view.retry_after > 0) == (refusal is not None)
-            if refusal in ("circuit_open", "throttled"):
+            if refusal in ("circuit_open", "key_refused", "quota_exhausted", "throttled"):
                 assert view.retry_after == max(reference.until, reference.gate) - self.now
 
     @invariant()

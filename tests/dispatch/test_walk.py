@@ -220,6 +220,25 @@ def test_when_every_model_was_skipped() -> None:
 
 
 @pytest.mark.parametrize(
+    ("reasons", "told"),
+    [
+        pytest.param(["key_refused"], (502, "upstream_auth_error"), id="our key"),
+        pytest.param(["quota_exhausted"], (503, "upstream_quota_exhausted"), id="our purse"),
+        pytest.param(["key_refused", "quota_exhausted"], (503, "upstream_quota_exhausted"), id="one of each"),
+        pytest.param(
+            ["key_refused", "circuit_open"], (503, "no_healthy_upstream"), id="and an upstream's doing"
+        ),
+    ],
+)
+def test_when_a_long_opening_is_our_own_doing_it_is_said(reasons: list[str], told: tuple[int, str]) -> None:
+    error = refused(300.0, dict(zip(("small", "large"), reasons, strict=False)))
+    assert (error.status, error.code) == told
+    assert "small (the proxy's own " in error.message
+    headers = dict(error.headers)
+    assert (headers["retry-after"], headers["x-should-retry"]) == ("300", "false")
+
+
+@pytest.mark.parametrize(
     ("seconds", "retry"),
     [
         pytest.param(90.0, "90", id="for a while that is known"),

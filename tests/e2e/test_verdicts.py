@@ -224,9 +224,14 @@ def shut_out(proxy: Kuro, stub: StubUpstream, case: Case) -> None:
     if case.backed:
         assert told.text == f"Hello from {SPARE}."
         return
-    limited = case.row.gated
-    assert told.status == (429 if limited else 503)
-    assert told.error["code"] == ("rate_limit_exceeded" if limited else "no_healthy_upstream")
+    ours = case.row.code in ("upstream_auth_error", "upstream_quota_exhausted")
+    if ours:  # it is told as it was the first time
+        assert (told.status, told.error["code"]) == (case.row.status, case.row.code)
+        assert "the proxy's own" in told.error["message"]
+    elif case.row.gated:
+        assert (told.status, told.error["code"]) == (429, "rate_limit_exceeded")
+    else:
+        assert (told.status, told.error["code"]) == (503, "no_healthy_upstream")
     assert told.headers["x-kuro-attempts"] == "0"
     assert int(told.headers["retry-after"]) > 20
     # SDKs wait no longer than two minutes.
