@@ -22,6 +22,7 @@ __all__ = [
     "FAILED",
     "Archive",
     "ArchiveError",
+    "Columns",
     "Entry",
     "Reader",
     "RefusedError",
@@ -43,6 +44,8 @@ COLUMNS = (
     "completion_tokens", "cost_usd", "wasted_usd", "baseline_usd", "judge_usd", "fallback",
 )  # fmt: skip
 """What a row shows besides the record."""
+Columns = tuple[Any, ...]
+"""Their values."""
 
 FAILED = ("error", "aborted")
 """Outcomes that are the proxy's or an upstream's failure, not the caller's doing."""
@@ -51,8 +54,7 @@ FAILED = ("error", "aborted")
 class Entry(NamedTuple):
     """A call as it is kept."""
 
-    columns: tuple[Any, ...]
-    """The values of COLUMNS."""
+    columns: Columns
     record: bytes
     """JSON, as it is logged."""
     grounds: bytes | None = None
@@ -63,8 +65,8 @@ class Entry(NamedTuple):
     """What was asked."""
 
 
-def columns(record: CallRecord) -> tuple[Any, ...]:
-    """What is shown of a record: the values of COLUMNS."""
+def columns(record: CallRecord) -> Columns:
+    """What is shown of a record."""
     usage = record.usage
     return (
         record.time, record.request_id, record.session, record.key_id, record.requested_model,
@@ -359,11 +361,11 @@ def _where(query: Query) -> tuple[str, list[Any]]:
     return f"WHERE {' AND '.join(conditions)}" if conditions else "", values
 
 
-def summaries(records: Iterable[CallRecord], query: Query) -> list[Row]:
-    """As `Reader.find`, of records in memory, the latest first. Without cursors: there is one page."""
+def summaries(rows: Iterable[Columns], query: Query) -> list[Row]:
+    """As `Reader.find`, of calls in memory, the latest first. Without cursors: there is one page."""
     found: list[Row] = []
-    for record in records:
-        values = dict(zip(COLUMNS, columns(record), strict=True))
+    for row in rows:
+        values = dict(zip(COLUMNS, row, strict=True))
         if len(found) < query.limit and _matches(values, query):
             found.append(_told({"cursor": None, **values, "score": None}))
     return found

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from proxy.record import CallRecord, Page, Query, Row, Trend
-from proxy.telemetry.archive import ArchiveError, Reader, RefusedError, summaries
-from proxy.telemetry.encoding import encode
+from proxy.record import Page, Query, Row, Trend
+from proxy.telemetry.archive import COLUMNS, ArchiveError, Columns, Reader, RefusedError, summaries
 from proxy.telemetry.journal import Journal
 
 TREND_CALLS = 5000
@@ -37,7 +36,7 @@ class History:
             recent = self._recent()
             # Before the first call nothing is kept anywhere, and nothing is wrong with that.
             source = "memory" if recent or self._file() is None else "database"
-            return Page(summaries(recent, query), None, source)
+            return Page(summaries([row for row, _ in recent], query), None, source)
         full = len(calls) == query.limit
         return Page(calls, calls[-1]["cursor"] if full else None, "database")
 
@@ -50,10 +49,11 @@ class History:
             found = None
         if found is not None:
             return {**json.loads(found[0]), "score": found[1]}
-        for record in self._recent():
-            if record.request_id == request_id and key in (None, record.key_id):
-                score = self._journal.scored.get((request_id, record.key_id))
-                return {**json.loads(encode(record)), "score": score}
+        for row, line in self._recent():
+            told = dict(zip(COLUMNS, row, strict=True))
+            if told["request_id"] == request_id and key in (None, told["key_id"]):
+                score = self._journal.scored.get((request_id, told["key_id"]))
+                return {**json.loads(line), "score": score}
         return None
 
     def spend(self, since: float, until: float) -> list[Row]:
@@ -72,7 +72,7 @@ class History:
         except ArchiveError:
             return []
 
-    def _recent(self) -> list[CallRecord]:
+    def _recent(self) -> list[tuple[Columns, bytes]]:
         """Those in memory, the latest first."""
         return list(self._journal.recent)[::-1]
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from proxy.record import CallRecord, Grounds
-from proxy.telemetry.archive import Archive, ArchiveError, Entry, RefusedError, columns
+from proxy.record import Grounds
+from proxy.telemetry.archive import Archive, ArchiveError, Columns, Entry, RefusedError, columns
 from proxy.telemetry.encoding import Batch, encode
 from proxy.telemetry.policy import PROMPT_MARGIN, CallsPolicy
 from proxy.telemetry.redaction import REDACTED, redaction
@@ -67,8 +67,9 @@ class Journal:
         self._thread: threading.Thread | None = None
         self._standing: tuple[Mapping[str, Any], bytes | None] = {}, None
         """The latest plan's, and as JSON: hundreds of plans share it."""
-        self.recent: deque[CallRecord] = deque(maxlen=policy.recent)
-        """The latest, the last one at the end."""
+        self.recent: deque[tuple[Columns, bytes]] = deque(maxlen=policy.recent)
+        """The latest, the last one at the end: what is shown of each, and its JSON. A whole record with all
+        that hangs on it is some five times as much memory, through which the processor's cache would go."""
         self.scored: dict[tuple[str, str], float] = {}
         """The latest feedback: (request id, key) -> score."""
         self.lost = 0
@@ -86,12 +87,15 @@ class Journal:
         apart = [(record.why, record.prompt) for record in batch]
         for record in batch:
             record.why = record.prompt = UNSET
-        self.recent.extend(batch)
+        if self._policy.file is None and not self.recent.maxlen:
+            return
+        shown = list(zip(map(columns, batch), batch.lines, strict=True))
+        self.recent.extend(shown)
         if self._policy.file is None:
             return
         kept = [
-            Entry(columns(record), line, *self._decided(why), None if prompt is UNSET else prompt)
-            for record, line, (why, prompt) in zip(batch, batch.lines, apart, strict=True)
+            Entry(*each, *self._decided(why), None if prompt is UNSET else prompt)
+            for each, (why, prompt) in zip(shown, apart, strict=True)
         ]
         with self._changed:
             room = max(BACKLOG - len(self._waiting), 0)

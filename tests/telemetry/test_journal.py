@@ -53,6 +53,10 @@ def ids(path: Path) -> list[str]:
         return [row["request_id"] for row in reader.find(Query(limit=100_000))]
 
 
+def remembered(journal: Journal) -> list[str]:
+    return [json.loads(line)["request_id"] for _, line in journal.recent]
+
+
 def test_calls_are_written_by_a_thread(opened: Open, make: Make, path: Path) -> None:
     journal = opened()
     journal.write(Batch([make(request_id="a"), make(request_id="b")]))
@@ -97,9 +101,9 @@ def test_feedback_is_kept_beside_the_call_of_its_key(opened: Open, make: Make, p
 def test_the_latest_stay_in_memory(opened: Open, make: Make) -> None:
     journal = opened(recent=3, file=None)
     journal.write(Batch([make(request_id=f"{n}") for n in range(5)]))
-    assert [record.request_id for record in journal.recent] == ["2", "3", "4"]
+    assert remembered(journal) == ["2", "3", "4"]
     journal.adopt(CallsPolicy(recent=2))
-    assert [record.request_id for record in journal.recent] == ["3", "4"]
+    assert remembered(journal) == ["3", "4"]
 
 
 def test_a_prompt_is_taken_off_the_record_and_kept_without_its_secrets(
@@ -108,7 +112,7 @@ def test_a_prompt_is_taken_off_the_record_and_kept_without_its_secrets(
     record = make(request_id="a", prompt="Write to jane@mail.example \ud800")
     journal = opened()
     journal.write(Batch([record, make(request_id="b")]))
-    assert record.prompt is UNSET and journal.recent[0].prompt is UNSET
+    assert record.prompt is UNSET and b"jane" not in journal.recent[0][1]
     journal.flush()
     with Reader(path) as reader:
         kept = {row["request_id"]: row for row in map(json.loads, reader.records(Query()))}
@@ -129,7 +133,7 @@ def test_a_decision_is_taken_off_the_record_and_its_grounds_are_kept(
     journal = opened()
     journal.write(Batch([*records, make(request_id="named", why=(named, "f")), make(request_id="none")]))
     journal.flush()
-    assert {record.why for record in journal.recent} == {UNSET}
+    assert {record.why for record in records} == {UNSET}
     with Reader(path) as reader:
         kept = {row["request_id"]: row for row in map(json.loads, reader.records(Query()))}
     stood = [[0.5, 1.0, 0.9], [0.5, 1.0, 0.9], [0.5, 1.0, 0.8]]
@@ -238,7 +242,7 @@ def test_a_file_that_is_not_ours_loses_all_and_says_so_once(
             journal.flush()
     assert journal.lost == 3 and said in caplog.text
     assert len(caplog.records) < 3
-    assert [record.request_id for record in journal.recent] == ["0", "1", "2"]
+    assert remembered(journal) == ["0", "1", "2"]
     if content is not None:
         assert path.read_bytes() == content
 
