@@ -29,6 +29,6 @@ def rows(name: str) -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    for name in ("asks", "conversations", "held_out"):
+    for name in sys.argv[1:] or ("asks", "conversations", "held_out", "strangers", "strangers_sealed"):
         for row in rows(name):
             sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
