@@ -111,6 +111,13 @@ def _check_rules(
         _check_named(rule.when.intent, f"{at}.when.intent", "an intent", known.intents, reader)
         _check_named(rule.when.profile, f"{at}.when.profile", "a profile", profiles, reader)
         _check_order(rule.when, f"{at}.when", reader)
+        for name in rule.when.headers:
+            if name.lower() == "content-length":
+                # A head is read once for all requests of a connection that differ in nothing but this.
+                reader.problem(
+                    f"{at}.when.headers.{name}",
+                    "rules aren't told a body's length: use min_prompt_tokens or max_prompt_tokens",
+                )
 
 
 def _check_named(

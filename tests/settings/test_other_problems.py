@@ -56,6 +56,14 @@ ROUTING_CASES: list[Case] = [
         ["rules[0].when.intent[0]: 'maths' is not an intent (did you mean 'math'?)"],
     ),
     (
+        "a rule on what no rule is told",
+        "rules: [{name: r, model: a, when: {headers: {X-Team: blue, Content-Length: '9'}}}]\n",
+        [
+            "rules[0].when.headers.Content-Length: rules aren't told a body's length: use min_prompt_tokens "
+            "or max_prompt_tokens"
+        ],
+    ),
+    (
         "a rule for an unknown profile",
         "rules: [{name: r, model: a, when: {profile: [chep]}}]\n",
         ["rules[0].when.profile[0]: 'chep' is not a profile (did you mean 'cheap'?)"],
