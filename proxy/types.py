@@ -303,6 +303,8 @@ class FailureKind(StrEnum):
 
     BAD_REQUEST = "bad_request"
     CONTEXT_LENGTH = "context_length"
+    TOO_LARGE = "too_large"
+    """More at once than our account may send this model in a whole minute: waiting never helps."""
     CONTENT_FILTER = "content_filter"
     UNSUPPORTED = "unsupported"
     """This model can't do what was asked (`n`, images, a parameter); another may."""
@@ -314,9 +316,8 @@ class FailureKind(StrEnum):
     RATE_LIMIT = "rate_limit"
     SERVER_ERROR = "server_error"
     UNAVAILABLE = "unavailable"
-    """502, 503, 504; the other 5xx are SERVER_ERROR."""
+    """502, 503, 504; 529 is OVERLOADED, as is what says so, and the other 5xx are SERVER_ERROR."""
     OVERLOADED = "overloaded"
-    """529, or an error that says overloaded."""
     CONNECT = "connect"
     """DNS, refused, unreachable, TLS."""
     CONNECT_TIMEOUT = "connect_timeout"
@@ -335,8 +336,7 @@ class FailureKind(StrEnum):
     CALLER_LEFT = "caller_left"
     CUT_SHORT = "cut_short"
     """Given up on, so that another model could still answer within the caller's own deadline."""
-    DEADLINE = "deadline"
-    """The caller's own total deadline."""
+    DEADLINE = "deadline"  # the caller's own, for all
 
 
 class Failure(Struct, frozen=True):

@@ -163,6 +163,7 @@ USEFULNESS: tuple[FailureKind, ...] = (
     FailureKind.OVERLOADED,
     FailureKind.UNAVAILABLE,
     FailureKind.LOCAL_LIMIT,
+    FailureKind.TOO_LARGE,
     FailureKind.SERVER_ERROR,
     FailureKind.FIRST_TOKEN_TIMEOUT,
     FailureKind.IDLE_TIMEOUT,

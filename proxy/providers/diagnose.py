@@ -1,7 +1,7 @@
 """Why an upstream refused: status, headers and body, in anybody's shape -> Failure.
 
     body --complaint--> message, code, type, param     whatever JSON, text or HTML it was
-         --kind-------> by what it is, its code, its words, its status: the first that knows
+         --kind-------> words that say more than a code, its code, its words, its status: the first that knows
          --patience---> seconds to wait
          --scrub------> a message that may leave the house
 
@@ -11,13 +11,23 @@ The knowledge is in `symptoms`; this is the engine.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from proxy.providers.complaint import Complaint, read_complaint
 from proxy.providers.patience import asked_wait
 from proxy.providers.scrub import scrub
-from proxy.providers.symptoms import BY_CLASS, BY_CODE, BY_STATUS, BY_WORDS, HINTED, HTML_SPEAKS, STATUS_OF
+from proxy.providers.symptoms import (
+    ABOVE_CODES,
+    BY_CLASS,
+    BY_CODE,
+    BY_STATUS,
+    BY_WORDS,
+    HINTED,
+    HTML_SPEAKS,
+    STATUS_OF,
+    Symptom,
+)
 from proxy.types import Failure, FailureKind
 
 _HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s{0,200}<(?:!doctype|html|head|body|\?xml)\b", re.IGNORECASE)
@@ -60,14 +70,18 @@ def _html_refusal(status: int, headers: Mapping[str, str]) -> Failure:
 
 
 def _kind(status: int, complaint: Complaint) -> FailureKind:
-    for code in complaint.codes:
-        if (kind := BY_CODE.get(code)) is not None:
-            return kind
     words = _URL.sub("", complaint.words[:_WORDS_READ])
-    for symptom in BY_WORDS:
-        if status in symptom.statuses and symptom.pattern.search(words):
-            return symptom.kind
-    return _by_status(status)
+    return (
+        _by_words(ABOVE_CODES, status, words)
+        or next((BY_CODE[code] for code in complaint.codes if code in BY_CODE), None)
+        or _by_words(BY_WORDS, status, words)
+        or _by_status(status)
+    )
+
+
+def _by_words(symptoms: Iterable[Symptom], status: int, words: str) -> FailureKind | None:
+    found = (each.kind for each in symptoms if status in each.statuses and each.pattern.search(words))
+    return next(found, None)
 
 
 def _by_status(status: int) -> FailureKind:

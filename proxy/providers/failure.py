@@ -74,6 +74,9 @@ VERDICTS: dict[FailureKind, Verdict] = {
     FailureKind.CONTEXT_LENGTH: Verdict(
         Retry.NO, Next.LARGER, Effect.NEUTRAL, 400, "invalid_request_error", "context_length_exceeded"
     ),
+    FailureKind.TOO_LARGE: Verdict(
+        Retry.NO, Next.YES, Effect.NEUTRAL, 413, "invalid_request_error", "request_too_large"
+    ),
     FailureKind.CONTENT_FILTER: Verdict(
         Retry.NO, Next.NO, Effect.NEUTRAL, 400, "invalid_request_error", "content_filter", passes=True
     ),

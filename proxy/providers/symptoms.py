@@ -125,6 +125,13 @@ def _symptom(kind: FailureKind, statuses: str, *phrases: str) -> Symptom:
     return Symptom(kind, numbers, re.compile("|".join(phrases), re.IGNORECASE))
 
 
+ABOVE_CODES: tuple[Symptom, ...] = (
+    # Groq and OpenAI, who call it a rate limit: the request alone is more than the whole limit. One that is
+    # merely used up says so (`Limit 6000, Used 5120, Requested 1214`), and when to come back.
+    _symptom(_K.TOO_LARGE, "400 413 429", r"request too large for\b.{0,200}\blimit:? \d+, requested:? \d+"),
+)
+"""Words that say more than the code beside them."""
+
 BY_WORDS: tuple[Symptom, ...] = (
     # Who says when to come back has a rate limit, even if the sentence before speaks of quotas and plans.
     _symptom(_K.RATE_LIMIT, "429", r"(?:again|retry) in \d", r"per[ -](?:minute|hour|day)\b"),

@@ -273,6 +273,7 @@ def test_when_every_model_asked_for_patience() -> None:
         (K.IDLE_TIMEOUT, [OTHER, LARGE]),
         (K.DEPARTED, [OTHER, LARGE]),
         (K.CONTEXT_LENGTH, [LARGE]),
+        (K.TOO_LARGE, [OTHER, LARGE]),
         (K.CONTENT_FILTER, []),
     ],
     ids=str,

@@ -139,6 +139,12 @@ ROWS: dict[str, Row] = {
     "context length as a 413": long(fail(413, "Prompt is too long"), **ONLY_ANTHROPIC),
     "context length inside a 200": long(error_in_200(400, "too long", code="context_length_exceeded"),
                                         **ONLY_OPENAI),
+    "more than the whole limit": Row(
+        fail(429, "Request too large for model `m` on tokens per minute (TPM): Limit 6000, Requested 9214",
+             code="rate_limit_exceeded"),
+        "too_large", 413, "request_too_large", BAD,
+        message="Limit 6000, Requested 9214", counted=False, **ONLY_OPENAI,
+    ),
     # content filters
     "a content filter": Row(
         fail(400, "Filtered.", code="content_filter"), "content_filter", 400, "content_filter", BAD,
