@@ -12,6 +12,10 @@ import unicodedata
 _LATIN_SHARE = 0.65
 """ASCII characters among all, above which a text is Latin and is folded to ASCII."""
 
+_FEW = 64
+_LATIN_ENDS = "\u0250"
+"""In a text of few characters (`sí`) accents may be most of it: that no other letters are there tells."""
+
 _UNDECOMPOSED = {"ß": "ss", "ı": "i", "ł": "l", "ø": "o", "æ": "ae", "œ": "oe", "đ": "d", "’": "'", "ё": "е"}
 """What Unicode does not take apart."""
 
@@ -38,9 +42,13 @@ def fold(text: str) -> bytes:
     text = text.lower()
     for letter, plain in _UNDECOMPOSED.items():
         text = text.replace(letter, plain)
-    if len(text.encode("ascii", "ignore")) < _LATIN_SHARE * len(text):
+    if len(text.encode("ascii", "ignore")) < _LATIN_SHARE * len(text) and not _short_latin(text):
         return text.encode("utf-8", "replace")
     return unicodedata.normalize("NFKD", text).encode("ascii", "ignore")
+
+
+def _short_latin(text: str) -> bool:
+    return len(text) <= _FEW and max(text) < _LATIN_ENDS
 
 
 def fold_pattern(pattern: str) -> str:

@@ -464,6 +464,12 @@ def test_passages_weigh_edges_more_than_the_bulk() -> None:
         ("Żółć ılık", b"zolc ilik"),
         ("Ёж", "еж".encode()),
         ("Plain", b"plain"),
+        ("Sí", b"si"),
+        ("été", b"ete"),
+        ("да", "да".encode()),
+        ("はい", "はい".encode()),
+        ("é" * 100, ("é" * 100).encode()),
+        ("¿", b""),
     ],
 )
 def test_fold(text: str, folded: bytes) -> None:
