@@ -75,7 +75,8 @@ async def show_trends(request: AnyRequest, since: _WHEN = None) -> dict[str, Any
     """How attempts at each model went, by time; the last hour unless told otherwise."""
     here = services(request)
     now = time()
-    begin = read_query(request.query_params, now).since or now - 3600.0
+    query = read_query(request.query_params, now)
+    begin = now - 3600.0 if query.since is None else query.since
     step = max((now - begin) / STEPS, 1.0)
     here.flush()
     data = await asyncio.to_thread(here.history.trends, begin, step)
@@ -89,7 +90,8 @@ async def show_spend(request: AnyRequest, since: _WHEN = None, until: _WHEN = No
     now = time()
     query = read_query(request.query_params, now)
     here.flush()
-    begin, end = query.since or now - DAYS_30, query.until or now + 1.0
+    begin = now - DAYS_30 if query.since is None else query.since
+    end = now + 1.0 if query.until is None else query.until
     return {"object": "list", "data": await asyncio.to_thread(here.history.spend, begin, end)}
 
 

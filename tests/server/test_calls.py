@@ -75,6 +75,8 @@ def test_trends(client: Client) -> None:
     answer = client.get("/admin/v1/trends?since=10m", headers=ADMIN).json()
     assert answer["step"] == pytest.approx(10.0) and answer["data"][0]["model"] == "claude"
     assert client.get("/admin/v1/trends", headers=ADMIN).json()["step"] == pytest.approx(60.0)
+    (ever,) = client.get("/admin/v1/trends?since=0", headers=ADMIN).json()["data"]
+    assert ever["points"][0]["at"] == 0.0
     assert client.get("/admin/v1/trends?since=soon", headers=ADMIN).json()["error"]["param"] == "since"
 
 
@@ -83,6 +85,8 @@ def test_spend(client: Client) -> None:
     assert answer["data"] == [{"day": "2026-11-26", "since": 100.0, "until": 200.0}]
     (month,) = client.get("/admin/v1/spend", headers=ADMIN).json()["data"]
     assert 30 * 86400 <= month["until"] - month["since"] <= 30 * 86400 + 2
+    (ever,) = client.get("/admin/v1/spend?since=0", headers=ADMIN).json()["data"]
+    assert ever["since"] == 0.0
     assert client.get("/admin/v1/spend?model=x", headers=ADMIN).json()["error"]["param"] == "model"
 
 
