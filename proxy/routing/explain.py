@@ -60,7 +60,7 @@ def described(plan: RoutePlan) -> dict[str, Any]:
             "needs": sorted(plan.features.needs),
             "turns": plan.features.turns,
             "code_share": round(code_share(plan.features.ask), 3),
-            "language": language(plan.features.ask),
+            "language": plan.language or language(plan.features.ask),
             "tool_loop": plan.features.tool_loop,
             "background": plan.features.background,
         },

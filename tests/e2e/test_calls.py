@@ -243,11 +243,16 @@ def test_calls_that_were_made_while_circuits_moved_are_decided_again_alike(
             )
         proxy.admin("/models/one/circuit", {"action": "open"})
         for n in range(3):
-            proxy.chat(hello("auto", f"Explain quicksort {n}"), x_request_id=f"q-{n}", x_kuro_trace="1")
+            proxy.chat(
+                hello("auto", f"Explain how the quicksort of {n} items works"),
+                x_request_id=f"q-{n}",
+                x_kuro_trace="1",
+            )
         proxy.admin("/models/one/circuit", {"action": "reset"})
         proxy.chat(hello("one"), x_request_id="named")
         told = proxy.admin("/calls/q-0")["decision"]
     assert told["same_configuration"] and told["filtered"] == {"one": "circuit open or throttled"}
+    assert told["features"]["language"] == "en", "though its words were not kept"
     command = [sys.executable, "-m", "proxy", "replay", "--config", str(config), "--strict"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and done.stdout.startswith("10 records, 10 decided again, 0 otherwise"), done
