@@ -110,7 +110,7 @@ async def ask(port: int, body: Mapping[str, Any], **headers: str) -> Heard:
     return heard
 
 
-async def get(port: int, path: str) -> Heard:
+async def get(port: int, path: str, headers: Mapping[str, str] = {}) -> Heard:
     async with asyncio.timeout(PATIENCE), calling(port) as caller:
-        await caller.send("GET", path)
+        await caller.send("GET", path, headers=headers)
         return await caller.hear()

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.contenders import ROOT
+from tests.e2e import raw
 from tests.e2e.kuro import ADMIN, model, write_config
 from tests.soak.upstream import JUDGE, STOCK
 
 KEYS = ("sk-soak-of-alice", "sk-soak-of-bob", "sk-soak-of-carol")
 EXTRA = "extra"
 """The model that every other reload brings, and takes away again."""
+ASKED = 100
+"""Questions to the call log at once. Python's pool has 4 threads more than there are cores, 32 at most."""
 PATIENCE = 60.0
 """Seconds for the process to start or to end."""
 
@@ -104,6 +107,16 @@ class Kuro:
     def reload(self) -> None:
         """Tells it to read its configuration again."""
         self._process.send_signal(signal.SIGHUP)
+
+    async def fill_pool(self) -> None:
+        """Asks for more at once than the event loop's pool has threads: they stay as long as the process.
+
+        Left alone it gets one when a reload finds the last one still busy with what came before it, which may
+        be after an hour. Raises TimeoutError.
+        """
+        async with asyncio.TaskGroup() as asking:
+            for _ in range(ASKED):
+                asking.create_task(raw.get(self.port, "/admin/v1/calls?limit=500", {"x-admin-key": ADMIN}))
 
     async def stop(self) -> int:
         """SIGTERM; its exit code. Raises TimeoutError."""

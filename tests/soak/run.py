@@ -82,15 +82,13 @@ class Soak:
         return Load(self._kuro.port, self._mix, self.accounts, options.callers, options.rate)
 
     async def first(self) -> tuple[Sample, int]:
-        """A few calls and a reload, so that whatever is made once is made; then the baseline.
-
-        The reload makes the event loop's pool, whose threads stay as long as the process does.
-        """
+        """A few calls, a reload and a full pool, so that whatever is made once is made; then the baseline."""
         async with self.load():
             await asyncio.sleep(FIRST)
             if self._options.reload:
                 self._reload()
                 await self._reloaded()
+        await self._kuro.fill_pool()
         return await self.rest(None)
 
     async def rest(self, wanted: Sample | None) -> tuple[Sample, int]:
