@@ -24,6 +24,7 @@ const whole = (number) => Math.round(number).toLocaleString("en");
 const percent = (share) => `${(100 * share).toFixed(share > 0.995 && share < 1 ? 1 : 0)} %`;
 const clock = (unix) => new Date(1000 * unix).toLocaleTimeString();
 const seconds = (ms) => (ms === null || ms === undefined ? "–" : ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2)} s`);
+const wait = (s) => (s < 120 ? `${s.toFixed(1)} s` : `${Math.round(s / 60)} min`);
 // An alert's words differ from one refusal to the next, so that a reader hears each.
 const say = (id, text) => { $(id).textContent = text; };
 
@@ -148,10 +149,10 @@ function callRow(call, fresh) {
   const outcome = call.outcome === "ok" ? "ok" : `${call.outcome} ${call.status}`;
   const tokens = call.prompt_tokens === null ? "–" : `${call.prompt_tokens} + ${call.completion_tokens}`;
   const cells = [
-    [clock(call.time)], [call.request_id], [(call.model || call.requested_model || "–") + (call.fallback ? " (fallback)" : "")],
-    [call.intent || "–"], [call.route || "–"],
+    [clock(call.time)], [call.request_id, "roomy"], [(call.model || call.requested_model || "–") + (call.fallback ? " (fallback)" : "")],
+    [call.intent || "–", "roomy"], [call.route || "–", "roomy"],
     [outcome, { ok: "good", caller_left: "faint", refused: "warn" }[call.outcome] || "bad"],
-    [tokens, "number"], [dollars(call.cost_usd), "number"], [dollars(call.saved_usd), "number"], [whole(call.latency_ms), "number"],
+    [tokens, "number roomy"], [dollars(call.cost_usd), "number"], [dollars(call.saved_usd), "number roomy"], [whole(call.latency_ms), "number"],
   ];
   const go = () => showCall(call.request_id);
   return make("tr", {
@@ -281,7 +282,8 @@ function modelCard(model, points, opened) {
   const circuit = model.circuit || { state: "closed" };
   const [kind, state] = STATES[circuit.state] || ["faint", circuit.state];
   const seen = model.observed || {};
-  const disabled = model.disabled;
+  const { disabled, forced } = model;
+  const chip = (is, text) => [" ", make("span", { class: `chip ${is}` }, text)];
   const act = (label, path, body) => make("button", {
     "data-what": `${model.id} ${label}`,
     onclick: async () => {
@@ -291,19 +293,21 @@ function modelCard(model, points, opened) {
   const learned = Object.values(model.workers).some((seen) => Object.keys(seen.moved).length);
   const circuits = `/models/${model.id.split("/").map(encodeURIComponent).join("/")}`;
   return make("article", { class: "card", "data-model": model.id },
-    make("h2", {}, model.id, " ", make("span", { class: `chip ${kind}` }, state), disabled ? make("span", { class: "chip warn" }, "disabled") : null),
+    make("h2", {}, model.id, ...chip(kind, state), ...(forced ? chip("warn", "forced") : []),
+      ...(circuit.throttled_for ? chip("warn", "throttled") : []), ...(disabled ? chip("warn", "disabled") : [])),
     facts({
       provider: model.provider, upstream: model.upstream_model,
       success: seen.success === undefined ? "not seen yet" : `${percent(seen.success)} of ${whole(seen.evidence)} lately`,
       "first token": seen.ttft ? seconds(1000 * seen.ttft) : null, speed: seen.speed ? `${whole(seen.speed)} tokens/s` : null,
-      "throttled for": circuit.throttled_for ? `${circuit.throttled_for.toFixed(1)} s` : null,
-      "asked again in": circuit.retry_after ? `${circuit.retry_after.toFixed(1)} s` : null,
+      "throttled for": circuit.throttled_for ? wait(circuit.throttled_for) : null,
+      "asked again in": circuit.retry_after && !disabled && !forced ? wait(circuit.retry_after) : null,
+      "forced by": forced ? `${forced.by}, ${new Date(1000 * forced.since).toLocaleString()}` : null,
       learned: learned ? moved(Object.values(model.workers)) : null, failures: circuit.failures || null, "disabled until": disabled?.until ? new Date(1000 * disabled.until).toLocaleString() : null, reason: disabled?.reason,
     }),
     spark("success", points.map((point) => [point.at, point.attempts ? point.ok / point.attempts : null]), 1),
     spark("first token", points.map((point) => [point.at, point.ttft_ms]), null),
     byWorker(model, opened),
-    make("div", { class: "bar" },
+    make("div", { class: "bar" }, make("span", { class: "faint" }, "Circuit"),
       act("Open", `${circuits}/circuit`, { action: "open" }), act("Close", `${circuits}/circuit`, { action: "close" }), act("Reset", `${circuits}/circuit`, { action: "reset" }),
       learned ? act("Forget what was learned", "/weights/reset", { model: model.id }) : null,
       disabled ? act("Enable", `${circuits}/enable`, {}) : act("Disable for 1 h", `${circuits}/disable`, { for: 3600, reason: "by hand, on the page" })));
