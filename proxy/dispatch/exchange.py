@@ -3,18 +3,24 @@
 encode -> send -> head ---- not 200 ------------------> codec.error     Failure
                     +----- a whole reply -------------> codec.decode    Chunk | Failure
                     +----- a stream: read until a meaningful chunk      Chunk | Failure
+                    +----- the one instead of the other: `providers.whole` makes it what was asked for
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from proxy.dispatch.call import Call
 from proxy.dispatch.lane import Lane, Reply
 from proxy.effort import Effort
 from proxy.errors import UpstreamError
 from proxy.providers.base import Decoder
+from proxy.providers.openai_shapes import read_reply
+from proxy.providers.openai_stream import OpenAIDecoder
 from proxy.providers.scrub import hide
+from proxy.providers.whole import Gathered, streamed
 from proxy.types import ChatRequest, Chunk, Failure, FailureKind
 from proxy.wire import sse
 
@@ -27,6 +33,8 @@ HELD_LIMIT = sse.MAX_EVENT
 DROPPED_LIMIT = 1000
 """Events that may be dropped before it: whoever sends so many that aren't JSON sends no answer."""
 
+_EVENTS, _JSON = "text/event-stream", "application/json"
+_NO_REPLY = Failure(FailureKind.BAD_RESPONSE, "a stream that makes no whole reply")
 _NO_STREAM = Failure(FailureKind.BAD_RESPONSE, "not an event stream")
 _NEVER_BEGUN = Failure(FailureKind.BAD_RESPONSE, "the stream ended before it had begun")
 
@@ -74,17 +82,57 @@ class Exchange:
         self.status = reply.status
         if reply.status != 200:
             return self._told(lane.codec.error(reply.status, reply.headers, await _error_body(reply)))
+        kind = reply.headers.get("content-type", "").lower()
         if not request.stream:
-            chunk = lane.codec.decode(await reply.read(REPLY_LIMIT))
-            return chunk if chunk.failure is None else self._told(chunk.failure)
-        if not reply.headers.get("content-type", "").lower().startswith("text/event-stream"):
-            return self._told(lane.codec.decode(await _error_body(reply)).failure or _NO_STREAM)
-        return await self._commit(reply)
+            whole = self._gathered(reply) if kind.startswith(_EVENTS) else self._whole(reply)
+            chunk = await whole
+        elif kind.startswith(_EVENTS):
+            return await self._commit(reply)
+        elif kind.startswith(_JSON):
+            chunk = self._streamed(await self._whole(reply))
+        else:
+            chunk = Chunk(failure=lane.codec.decode(await _error_body(reply)).failure or _NO_STREAM)
+        return chunk if chunk.failure is None else self._told(chunk.failure)
 
     def abort(self) -> None:
         """Lets go of the connection; one that was read to its end is kept alive."""
         if self.reply is not None:
             self.reply.abort()
+
+    async def _whole(self, reply: Reply, begun: bytes = b"") -> Chunk:
+        return self.lane.codec.decode(begun + await reply.read(REPLY_LIMIT))
+
+    def _streamed(self, whole: Chunk) -> Chunk:
+        """A whole reply as the stream that was asked for: it begins and ends at once."""
+        events = streamed(whole.data) if whole.failure is None else None
+        if events is None:
+            return Chunk(failure=whole.failure or _NO_STREAM)
+        decoder = OpenAIDecoder(self.request.include_usage, REPLY_LIMIT, self.request.fields.get("n") or 1)
+        self.decoder = self._wrap(decoder) if self._wrap is not None else decoder
+        chunk = self.decoder.feed(events)
+        return chunk if chunk.failure or _speaks(chunk) else Chunk(failure=_NEVER_BEGUN)
+
+    async def _gathered(self, reply: Reply) -> Chunk:
+        """A stream as the whole reply that was asked for, when it comes to its end."""
+        decoder = self.lane.codec.decoder(replace(self.request, include_usage=True))
+        gathered, size, dropped = Gathered(), 0, 0
+        while data := await reply.take():
+            if not size and data.lstrip().startswith(b"{"):
+                return await self._whole(reply, data)  # it is one, whatever its type says
+            chunk = decoder.feed(data)
+            gathered.add(chunk.data)
+            size, dropped = size + len(data), dropped + chunk.dropped
+            if size > REPLY_LIMIT or dropped > DROPPED_LIMIT:
+                return Chunk(failure=_NO_REPLY)
+            if chunk.failure is not None or chunk.done:
+                break
+        else:
+            chunk = decoder.close()
+            gathered.add(chunk.data)
+        body = gathered.body()
+        if chunk.failure is not None or body is None:
+            return Chunk(failure=chunk.failure or _NO_REPLY)
+        return read_reply(body)
 
     async def _commit(self, reply: Reply) -> Chunk | Failure:
         """Reads the stream up to the commit point: whatever came before it is relayed with it."""

@@ -31,7 +31,6 @@ from tests.stub import (
     redirect,
     reset_before_headers,
     role_only_then_silence,
-    unstreamed,
     wrong_type,
 )
 
@@ -62,7 +61,6 @@ STREAMS_ONLY: dict[str, Any] = {
     "cut after the role": cut_after(1),
     "an empty stream": empty_stream(),
     "the wrong type": wrong_type(),
-    "a whole reply instead of a stream": unstreamed(),
 }
 WHOLE_ONLY: dict[str, Any] = {"bad gzip": bad_gzip()}
 

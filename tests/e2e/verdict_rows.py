@@ -31,7 +31,7 @@ from tests.stub import (
     redirect,
     reset_before_headers,
     role_only_then_silence,
-    unstreamed,
+    streamed_anyway,
     wrong_type,
 )
 
@@ -235,7 +235,7 @@ ROWS: dict[str, Row] = {
     "a web page": bad_answer(html()),
     "a web page with a 403": bad_answer(html(403)),
     "the wrong type": bad_answer(wrong_type(), modes=[STREAM]),
-    "a reply instead of a stream": bad_answer(unstreamed(), modes=[STREAM]),
+    "a stream without an end instead of a reply": bad_answer(streamed_anyway(no_finish()), modes=[WHOLE]),
     "bad gzip": bad_answer(bad_gzip()),
     "an empty stream": bad_answer(empty_stream(), modes=[STREAM]),
     "an empty body": bad_answer(raw(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", End.WHOLE)),

@@ -35,6 +35,7 @@ from tests.stub.behaviours import (
     reset_before_headers,
     role_only_then_silence,
     slow_body,
+    streamed_anyway,
     unstreamed,
     wrong_type,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "reset_before_headers",
     "role_only_then_silence",
     "slow_body",
+    "streamed_anyway",
     "unstreamed",
     "wrong_type",
 ]

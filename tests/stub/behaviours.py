@@ -292,6 +292,11 @@ def unstreamed(base: Behaviour | None = None) -> Behaviour:
     return lambda received: (base or ok())(replace(received, json=received.json | {"stream": False}))
 
 
+def streamed_anyway(base: Behaviour | None = None) -> Behaviour:
+    """A stream, though a whole reply was asked for."""
+    return lambda received: (base or ok())(replace(received, json=received.json | {"stream": True}))
+
+
 def gzipped(base: Behaviour | None = None) -> Behaviour:
     """A good body, compressed without having been asked."""
 

@@ -1,0 +1,86 @@
+"""Upstreams that answer in the other form than they were asked for, as many local servers do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.kuro import ADMIN, Kuro, write_config
+from tests.stub import StubUpstream, Tool, ok, streamed_anyway, unstreamed
+
+HELLO: Any = [{"role": "user", "content": "Hello there"}]
+WEATHER: Any = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+ARGUMENTS = '{"city": "Ulm"}'
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory, stub: StubUpstream) -> Iterator[Kuro]:
+    models = [
+        {"id": id, "provider": provider, "upstream_model": id, "supports": ["tools"]}
+        for id, provider in (("open", "stub"), ("claude", "anthropic"))
+    ]
+    config = write_config(
+        tmp_path_factory.mktemp("form"),
+        stub.url,
+        models,
+        providers={"anthropic": {"dialect": "anthropic", "base_url": stub.url, "api_key": "sk-ant"}},
+        proxy={"admin_key": ADMIN},
+    )
+    with Kuro(config) as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize("model", ["open", "claude"])
+def test_a_whole_reply_becomes_the_stream_that_was_asked_for(
+    odd: Kuro, stub: StubUpstream, model: str
+) -> None:
+    stub.script(model, unstreamed(ok("All is well.")))
+    before = stub.hits(model)
+    with odd.client() as client:
+        chunks = list(client.chat.completions.create(model=model, messages=HELLO, stream=True))
+        counted = list(
+            client.chat.completions.create(
+                model=model, messages=HELLO, stream=True, stream_options={"include_usage": True}
+            )
+        )
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "All is well."
+    assert chunks[-1].choices[0].finish_reason == "stop"
+    assert {chunk.object for chunk in chunks} == {"chat.completion.chunk"}
+    usage = counted[-1].usage
+    assert usage is not None and (usage.prompt_tokens, usage.completion_tokens) == (10, 5)
+    assert stub.hits(model) - before == 2, "nobody was asked twice"
+
+
+@pytest.mark.parametrize("model", ["open", "claude"])
+def test_its_tool_calls_too(odd: Kuro, stub: StubUpstream, model: str) -> None:
+    stub.script(model, unstreamed(ok(tools=[Tool("weather", ARGUMENTS)])))
+    with (
+        odd.client() as client,
+        client.chat.completions.stream(model=model, messages=HELLO, tools=WEATHER) as stream,
+    ):
+        choice = stream.get_final_completion().choices[0]
+    assert choice.finish_reason == "tool_calls"
+    called: Any = choice.message.tool_calls
+    assert [(call.function.name, call.function.arguments.replace(" ", "")) for call in called] == [
+        ("weather", ARGUMENTS.replace(" ", ""))
+    ]
+
+
+@pytest.mark.parametrize("model", ["open", "claude"])
+def test_a_stream_becomes_the_whole_reply_that_was_asked_for(
+    odd: Kuro, stub: StubUpstream, model: str
+) -> None:
+    stub.script(model, streamed_anyway(ok("All is well.", reasoning="Let me see.")))
+    with odd.client() as client:
+        answer = client.chat.completions.create(model=model, messages=HELLO)
+        stub.script(model, streamed_anyway(ok(tools=[Tool("weather", ARGUMENTS)])))
+        tools = client.chat.completions.create(model=model, messages=HELLO, tools=WEATHER)
+    assert (answer.object, answer.choices[0].finish_reason) == ("chat.completion", "stop")
+    message: Any = answer.choices[0].message
+    assert (message.content, message.reasoning_content) == ("All is well.", "Let me see.")
+    called: Any = tools.choices[0].message.tool_calls
+    assert (called[0].function.name, called[0].function.arguments) == ("weather", ARGUMENTS)
+    assert tools.choices[0].finish_reason == "tool_calls"
