@@ -58,14 +58,15 @@ class Asks:
     """What is known of every row: the lexicon's log-odds, its marks, its group, and how often it is hard."""
 
     def __init__(self, rows: list[Graded]) -> None:
-        lexicon = msgspec.convert(
+        self.lexicon = msgspec.convert(
             yaml.safe_load((ROOT / "config" / "intents.yml").read_text("utf-8")), Lexicon
         )
-        classifier = Classifier(lexicon, lesson=Lesson(NOTHING))
+        classifier = Classifier(self.lexicon, lesson=Lesson(NOTHING))
         self.groups = np.array([row.group for row in rows])
-        read = [_features(row) for row in rows]
-        self.texts = [features.ask for features in read]
-        shares = [classifier.classify(features).difficulty for features in read]
+        self.features = [_features(row) for row in rows]
+        self.texts = [features.ask for features in self.features]
+        self.classified = [classifier.classify(features) for features in self.features]
+        shares = [one.difficulty for one in self.classified]
         self.odds = np.array([log(share / (1.0 - share)) for share in shares])
         self.marks = np.array([[_counted(name, text) for name in MOST] for text in self.texts])
         self.hard = np.mean(
