@@ -1,7 +1,7 @@
 """JSON lines: one per call, and the application's own messages in the same stream.
 
     {"event": "call", "level": "info", "request_id": ..., "intent": ..., "attempts": [...], ...}
-    {"time": ..., "level": "warning", "logger": "kuro", "message": ...}
+    {"time": ..., "level": "warning", "logger": "kuro", "pid": ..., "message": ...}
 
 Never prompt text: a record holds none, and what an upstream said, which may quote it, is cut short.
 """
@@ -91,6 +91,7 @@ class JsonFormatter(logging.Formatter):
             "time": record.created,
             "level": record.levelname.lower(),
             "logger": record.name,
+            "pid": record.process,  # several workers write here, and have circuits of their own
             "message": record.getMessage(),
         }
         line.update({name: getattr(record, name) for name in _CARRIED if hasattr(record, name)})

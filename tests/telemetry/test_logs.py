@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -123,7 +124,7 @@ class TestMessages:
         logging.getLogger(name).warning("%d models", 3)
         line = lines(configured)[0]
         assert line.pop("time") > 1.7e9
-        assert line == {"level": "warning", "logger": name, "message": "3 models"}
+        assert line == {"level": "warning", "logger": name, "pid": os.getpid(), "message": "3 models"}
 
     def test_extras_and_tracebacks_are_members(self, configured: LogPolicy) -> None:
         try:
