@@ -36,7 +36,7 @@ def add(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
     parser.add_argument("--failed", action="store_true", help="only those that failed")
     parser.add_argument("--outcome", choices=OUTCOMES, help="only those that ended so")
     for name, help in _FILTERS.items():
-        parser.add_argument(f"--{name}", metavar=name.upper(), help=help)
+        parser.add_argument(f"--{name}", metavar=name.upper(), type=_sought, help=help)
     parser.add_argument("--limit", metavar="N", type=_limit, help="so many, latest first (default: 20)")
     parser.add_argument("--json", action="store_true", help="whole records, a JSON line each")
     parser.add_argument("--follow", action="store_true", help="go on with those that come, until Ctrl-C")
@@ -49,6 +49,12 @@ _FILTERS = {
     "session": "of this conversation",
     "key": "of the caller's key of this name",
 }
+
+
+def _sought(text: str) -> str:
+    if not text:  # a variable that was not set would show everything
+        raise argparse.ArgumentTypeError("is empty: leave it out, or say what is looked for")
+    return text
 
 
 def _limit(text: str) -> int:

@@ -104,6 +104,7 @@ def test_records(
     [
         (["--since", "yesterday"], "no point in time"),
         (["--limit", "0"], "not a number from 1"),
+        (["--model", ""], "is empty"),
     ],
 )
 def test_a_bad_argument_is_explained(
