@@ -144,7 +144,7 @@ def test_explain_shows_the_decision_for_one_prompt(capsys: pytest.CaptureFixture
     assert decision["intent"] == "code_generation"
     assert decision["selected_model"] == "simulated/code" == decision["plan"][0]
     assert set(decision["scores"]["simulated/code"]) == {"quality", "success", "latency", "cost", "total"}
-    assert 500 < decision["features"]["expected_tokens"] <= 700
+    assert 300 < decision["features"]["expected_tokens"] <= 400
     assert 0 <= decision["difficulty"] <= 1 and decision["decision_us"] > 0 and decision["step"] == "score"
 
 
