@@ -36,9 +36,16 @@ _NOTHING = 128
 class Sum(Struct, frozen=True):
     """What the words of a text add up to."""
 
-    lanes: Sequence[int]
+    raw: Sequence[int]
+    """A lane each, with `zero` for nothing."""
+    zero: int
     familiar: float
     """0..1 of its words that are known as they stand, not by their pieces: of English texts nearly all."""
+
+    @property
+    def lanes(self) -> list[int]:
+        """What they add up to, with 0 for nothing."""
+        return [lane - self.zero for lane in self.raw]
 
 
 class Vectors:
@@ -64,8 +71,7 @@ class Vectors:
         spelt, whole, count = lanes[-3:]
         if not count:
             return None
-        zero = _NOTHING * count
-        return Sum([lane - zero for lane in lanes[:-3]], whole / spelt)
+        return Sum(lanes[:-3], _NOTHING * count, whole / spelt)
 
     def _read_row(self, word: str) -> int:
         """A lane of 16 bits for each byte, which WORDS rows can't fill, and above them three that count:
@@ -76,8 +82,7 @@ class Vectors:
         spread[-6::2] = bytes([letters.isalpha(), len(places) == 1, bool(places)])
         if places:
             rows = [self._rows[place * self.width : (place + 1) * self.width] for place in places]
-            added = [sum(column) - _NOTHING * (len(rows) - 1) for column in zip(*rows, strict=True)]
-            spread[:-6:2] = bytes([min(255, max(0, byte)) for byte in added])
+            spread[:-6:2] = rows[0] if len(rows) == 1 else _added(rows)
         return int.from_bytes(spread, "little")
 
     def _places(self, word: str) -> list[int]:
@@ -96,6 +101,11 @@ class Vectors:
         key = crc32(word.encode("utf-8", "replace"))
         place = bisect_left(self._listed, key)
         return place if place < len(self._listed) and self._listed[place] == key else -1
+
+
+def _added(rows: Sequence[memoryview]) -> bytes:
+    sums = [sum(column) - _NOTHING * (len(rows) - 1) for column in zip(*rows, strict=True)]
+    return bytes([min(255, max(0, one)) for one in sums])
 
 
 assert WORDS * 255 < 1 << 16

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from math import exp
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,7 +15,7 @@ import yaml
 
 from proxy.routing.classify import Classifier
 from proxy.routing.lexicon import Lexicon
-from proxy.routing.likeness import by_examples, doubtful
+from proxy.routing.likeness import by_examples, direction, doubtful, taught
 from proxy.types import Classification, Features
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,10 +65,11 @@ MODEL, PLAIN = classifier(THREE), classifier({})
 @pytest.mark.parametrize(
     ("file", "count", "alone", "among_near"),
     [
-        pytest.param("three", 8, 0.77, 0.71, id="by eight examples"),
-        pytest.param("three", 5, 0.70, 0.66, id="by five"),
-        pytest.param("sealed", 8, 0.84, 0.80, id="of intents that nothing was chosen by, by eight"),
-        pytest.param("sealed", 5, 0.79, 0.75, id="of those by five"),
+        pytest.param("three", 8, 0.81, 0.79, id="by eight examples"),
+        pytest.param("three", 5, 0.70, 0.68, id="by five"),
+        pytest.param("sealed", 8, 0.84, 0.82, id="of intents that nothing was chosen by, by eight"),
+        pytest.param("fresh", 8, 0.72, 0.68, id="of those of others, which were looked at once"),
+        pytest.param("sealed", 5, 0.82, 0.81, id="of those by five"),
     ],
 )
 def test_asks_in_other_words_are_found(file: str, count: int, alone: float, among_near: float) -> None:
@@ -82,7 +84,7 @@ def test_the_other_intents_lose_next_to_nothing() -> None:
     rows = labelled(OWN.parent / "asks.txt") + labelled(OWN.parent / "held_out.txt")
     names = set(SHIPPED["intents"])
     before, after = ([one.top for one in judged(model, rows)] for model in (PLAIN, MODEL))
-    assert macro_f1(rows, after, names) >= macro_f1(rows, before, names) - 0.015
+    assert macro_f1(rows, after, names) >= macro_f1(rows, before, names) - 0.01
 
 
 def test_confidence_is_the_share_that_is_right() -> None:
@@ -94,10 +96,26 @@ def test_confidence_is_the_share_that_is_right() -> None:
         assert abs(fmean(sure for sure, _ in stretch) - fmean(right for _, right in stretch)) < 0.15
 
 
-def test_asks_in_other_languages_than_the_examples_keep_their_intent() -> None:
+def test_asks_in_other_languages_than_the_examples_keep_their_intent_or_find_their_own() -> None:
     rows = labelled(OWN / "foreign.txt")
     before, after = ([one.top for one in judged(model, rows)] for model in (PLAIN, MODEL))
-    assert before == after
+    assert all(now == then or now in gold for (gold, _), then, now in zip(rows, before, after, strict=True))
+
+
+def test_many_intents_are_measured_in_one_go_as_each_by_itself() -> None:
+    model, ask = by_examples({name: spec["examples"] for name, spec in THREE.items()}), "our join is slow"
+    assert model is not None
+    chances, point, learned = model.read(ask), model.point(ask), taught()
+    assert point is not None
+    alone = learned.bias + learned.common * point.common
+    alone += sum(one.counts * of for one, of in zip(learned.kinds.values(), point.kind, strict=True))
+    odds = {}
+    for name, spec in THREE.items():
+        way = direction([placed for one in spec["examples"] if (placed := model.point(one)) is not None])
+        subject, kind = way.along(point)
+        odds[name] = exp(alone + learned.subject * subject + learned.kind * kind)
+    whole = 1.0 + sum(odds.values())
+    assert chances == pytest.approx({name: one / whole for name, one in odds.items()}, rel=0.03)
 
 
 def test_examples_in_another_language_take_nobodys_asks() -> None:

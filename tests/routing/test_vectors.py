@@ -8,7 +8,7 @@ from zlib import crc32
 import pytest
 
 from proxy.routing.semantic import WORDS
-from proxy.routing.vectors import Sum, Vectors, shipped
+from proxy.routing.vectors import Vectors, shipped
 
 
 def cosine(left: str, right: str) -> float:
@@ -46,7 +46,9 @@ TINY = {"slow": b"\x90\x80", "__er": b"\x80\x8a", "s": b"\x80\x80"}
     ],
 )
 def test_words_are_added(words: list[str], sums: list[int], familiar: float) -> None:
-    assert small(**TINY).add(words) == Sum(sums, familiar)
+    found = small(**TINY).add(words)
+    assert found is not None
+    assert (found.lanes, found.familiar) == (sums, familiar)
 
 
 @pytest.mark.parametrize("words", [["unheard", "慢"], ["000", "?"], []])
@@ -55,7 +57,9 @@ def test_of_unknown_words_nothing_is_told(words: list[str]) -> None:
 
 
 def test_a_full_lane_does_not_run_over() -> None:
-    assert small(a=b"\xff\x00").add(["a"] * WORDS) == Sum([127 * WORDS, -128 * WORDS], 1.0)
+    found = small(a=b"\xff\x00").add(["a"] * WORDS)
+    assert found is not None
+    assert found.lanes == [127 * WORDS, -128 * WORDS]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ READ = 62
 RARE = 1e-3
 """Share of all words up to which a word counts whole (the SIF weighting of Arora et al. 2017)."""
 
-HELD, HELD_WORD = 3.0, 0.03
+HELD, HELD_WORD = 1.0, 0.03
 """How much the map, and each word's own step, are held near nothing."""
 
 SPREAD = 5.0
