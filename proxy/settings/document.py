@@ -25,12 +25,12 @@ Report = Callable[[str, str], None]
 
 def parse(text: str, report: Report) -> Any:
     """The values of `text`; None when it is empty or isn't YAML at all, which is reported."""
-    source = _BRACES.sub(_OPEN + r"\1" + _CLOSE, text)
+    source = closed(text)
     try:
         if _depth(source) > DEPTH_LIMIT:
             report("", _TOO_DEEP)
             return None
-        root = _Loader(source).get_single_node()
+        root = compose(source)
     except yaml.MarkedYAMLError as error:
         said = ", ".join(part for part in (error.context, error.problem) if part)
         report(_line(error.problem_mark), f"not YAML: {said}")
@@ -39,6 +39,22 @@ def parse(text: str, report: Report) -> Any:
         report("", "not YAML: it holds a character that YAML doesn't allow")
         return None
     return _Builder(report).value(root, "") if root is not None else None
+
+
+def closed(text: str) -> str:
+    """`text` with every reference in other braces, as YAML can read it."""
+    return _BRACES.sub(_OPEN + r"\1" + _CLOSE, text)
+
+
+def opened(text: str) -> str:
+    """The other way."""
+    return text.replace(_OPEN, "${").replace(_CLOSE, "}")
+
+
+def compose(source: str) -> yaml.Node | None:
+    """The nodes, with their places in `source`; None when it is empty. Raises YAMLError."""
+    root: yaml.Node | None = _Loader(source).get_single_node()
+    return root
 
 
 def member(at: str, name: object) -> str:
@@ -73,16 +89,12 @@ def _integer(text: str) -> int:
     return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
 
 
-def _string(text: str) -> str:
-    return text.replace(_OPEN, "${").replace(_CLOSE, "}")
-
-
 _SCALARS: dict[str, Callable[[str], Any]] = {
     _TAG + "null": lambda _: None,
     _TAG + "bool": lambda text: text.lower() == "true",
     _TAG + "int": _integer,
     _TAG + "float": float,
-    _TAG + "str": _string,
+    _TAG + "str": opened,
 }
 
 
