@@ -1,4 +1,4 @@
-"""The command line: `kuro serve | check | explain | eval | calls | replay | init`, also `python -m proxy`.
+"""The command line: `kuro serve | check | explain | eval | tune | ...`, also `python -m proxy`.
 
 Exit codes: 0 all is well, 1 some rows or the request were bad, 2 the configuration or the call is wrong.
 """
@@ -18,6 +18,7 @@ COMMANDS = {
     "check": "validate the configuration and say what is ready",
     "explain": "say how a prompt would be routed",
     "eval": "measure how good decisions are",
+    "tune": "look for better weights of a profile, and apply them if they are",
     "calls": "say what became of former calls",
     "replay": "say what another configuration would have decided",
     "init": "write a copy of the default configuration to edit",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -15,9 +14,8 @@ from typing import Any, BinaryIO
 import msgspec
 from msgspec import Struct
 
-from proxy.commands.batch import Bar, Tally
+from proxy.commands.measuring import decisions, first, progress_bar, show
 from proxy.commands.options import config_option, open_file, refuse, within
-from proxy.errors import ApiError, ConfigError
 from proxy.evaluate.calls import Call
 from proxy.record import Query, Row
 from proxy.routing.router import AUTO, BALANCED
@@ -113,7 +111,7 @@ def _eval_intents(options: argparse.Namespace, settings: Settings, source: Binar
     answers: list[labels.Said] = []
     mistakes: list[labels.Mistake] = []
     for row, decision in zip(
-        data, _decisions(settings, options.model, [row.body for row in data]), strict=True
+        data, decisions(settings, options.model, [row.body for row in data]), strict=True
     ):
         intent, sure = next(iter(decision["intents"].items()))
         answer = labels.said(row, intent, sure)
@@ -121,10 +119,10 @@ def _eval_intents(options: argparse.Namespace, settings: Settings, source: Binar
         if not answer.right and len(mistakes) < options.mistakes:
             said = decision["intents"], decision["evidence"]
             mistakes.append(labels.Mistake(_shown(row.body), row.gold_intent, *said))
-    with _progress("resamples", options.resamples) as progress:
+    with progress_bar("resamples", options.resamples) as progress:
         card = labels.measure(answers, options.resamples, Random(options.seed).random, progress)
     card = msgspec.structs.replace(card, mistakes=mistakes)
-    _print(options, card, text.intents(card))
+    show(options, card, text.intents(card))
     return 0
 
 
@@ -143,18 +141,18 @@ def _eval_outcomes(options: argparse.Namespace, settings: Settings, source: Bina
     asks = field.gather(data, given)
     ours = {**field.known(names, models), **{id: name for id, name in given.items() if id not in field.ROLES}}
     bodies = [row.body for row in data]
-    difficulty = [one["difficulty"] for one in _decisions(settings, options.model, bodies)]
+    difficulty = [one["difficulty"] for one in decisions(settings, options.model, bodies)]
     routed = {}
     for name, fields in (_ways(settings, options.model, list(ours)) if len(ours) > 1 else {}).items():
         steered = [{**body, **fields} for body in bodies]
-        decided = _decisions(settings, fields["model"], steered)
-        routed[name] = [_first(one["plan"], ours, asks.strong) for one in decided]
-    with _progress("resamples", options.resamples) as progress:
+        decided = decisions(settings, fields["model"], steered)
+        routed[name] = [first(one["plan"], ours, asks.strong) for one in decided]
+    with progress_bar("resamples", options.resamples) as progress:
         chance = Random(options.seed).random
         card = scorecard.measure(asks, difficulty, routed, options.resamples, chance, progress)
     if options.plot:
         Path(options.plot).write_text(plot.svg(card), "utf-8")
-    _print(options, card, text.outcomes(card))
+    show(options, card, text.outcomes(card))
     return 0 if card.lead.above_zero else 1
 
 
@@ -170,9 +168,9 @@ def _eval_calls(options: argparse.Namespace, file: str | None) -> int:
         return refuse(str(error))
     if not scored:
         return refuse(f"{file}: no call has feedback, a known cost and an intent")
-    with _progress("resamples", options.resamples) as progress:
+    with progress_bar("resamples", options.resamples) as progress:
         card = calls.measure(scored, options.resamples, Random(options.seed).random, progress)
-    _print(options, card, text.calls(card))
+    show(options, card, text.calls(card))
     return 0 if card.lead.above_zero else 1
 
 
@@ -215,45 +213,3 @@ def _ways(settings: Settings, asked: str, ids: list[str]) -> dict[str, dict[str,
         dialled = {**plugin, "cost_quality_tradeoff": tradeoff}
         ways[f"{DIAL} {tradeoff}"] = {"model": AUTO, "plugins": [dialled]}
     return ways
-
-
-def _first(plan: list[str], ours: Mapping[str, str], otherwise: str) -> str:
-    """The outcomes' name of the first that was graded; a model asked for by name may have no outcomes."""
-    return next((ours[id] for id in plan if id in ours), otherwise)
-
-
-def _decisions(settings: Settings, model: str, bodies: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The router's decision on each request, without a call. Raises ConfigError with those it can't plan."""
-    from proxy.routers import explainer
-
-    decide = explainer(settings)
-    problems = []
-    with _progress("rows", len(bodies)) as progress:
-        for number, body in enumerate(bodies, start=1):
-            try:
-                yield decide({**body, "model": model})
-            except ApiError as error:
-                problems.append(f"row {number}: {error.message}")
-            progress(number)
-    if problems:
-        raise ConfigError(problems)
-
-
-@contextmanager
-def _progress(unit: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, elsewhere nothing."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    bar = Bar(sys.stderr, total, time.monotonic, unit)
-    try:
-        yield lambda done: bar(Tally(rows=done, bytes=done))
-    finally:
-        bar.clear()
-
-
-def _print(options: argparse.Namespace, card: object, lines: Iterable[str]) -> None:
-    if options.json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(card), indent=2).decode() + "\n")
-    else:
-        sys.stdout.write("".join(f"{line}\n" for line in lines))

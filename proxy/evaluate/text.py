@@ -8,6 +8,7 @@ from proxy.evaluate.calls import CallCard
 from proxy.evaluate.labels import IntentCard, Share
 from proxy.evaluate.resample import Estimate
 from proxy.evaluate.scorecard import Measured, Scorecard
+from proxy.evaluate.tune import Trial
 
 _CURVE = {
     "apgr": "APGR",
@@ -84,6 +85,30 @@ def calls(card: CallCard) -> Iterator[str]:
     yield f"of two calls to a model, the one with worse feedback was called harder: {number(card.told_apart)}"
     yield f"with others of its intent and difficulty, by other models, {card.compared:.0%} compare"
     yield f"feedback above chance at the same cost: {number(card.lead, sign='+')}: {_verdict(card.lead)}"
+
+
+def trial(card: Trial, *, written: bool) -> Iterator[str]:
+    """The lines of former weights beside proposed ones."""
+    asks = f"searched {card.searched:,} asks, judged {card.judged:,} others"
+    yield f"{card.profile}: {asks}{_intervals(card.resamples)}"
+    yield ""
+    sides = {"old": card.old, "new": card.new}
+    terms = tuple(card.price)
+    weights = {name: [f"{side.weights[term]:g}" for term in terms] for name, side in sides.items()}
+    yield from _lines("weights", terms, {**weights, "worth by": [f"{card.price[term]:g}" for term in terms]})
+    yield ""
+    rows = {name: (side.worth, side.quality, side.cost) for name, side in sides.items()}
+    cells = {name: [number(row[0]), number(row[1]), number(row[2], 1000.0)] for name, row in rows.items()}
+    gains = [number(card.gain, sign="+"), number(card.quality, sign="+"), number(card.cost, 1000.0, "+")]
+    yield from _lines("on unseen asks", ("worth", "quality", "USD/1000"), {**cells, "difference": gains})
+    yield ""
+    yield f"{card.changed:,} of {card.judged:,} go to another model"
+    if len(card.groups) > 1:
+        yield f"gain by kind: {', '.join(f'{name} {gain:+.3f}' for name, gain in card.groups.items())}"
+    verdict = "better" if card.better else "NOT shown to be better"
+    yield f"the new weights are {verdict}: {card.why}"
+    if written:
+        yield "written to routing.yml"
 
 
 def number(one: Estimate, scale: float = 1.0, sign: str = "") -> str:

@@ -159,6 +159,8 @@ class RoutingPolicy(Struct, frozen=True):
     """Registry id for `default`; None: the first ready model."""
     profiles: dict[str, Weights] = field(default_factory=PROFILES.copy)
     """By name; `balanced` is what plain `auto` uses. `auto:NAME` picks another."""
+    worth: dict[str, Weights] = {}
+    """Profile -> the weights by which `kuro tune` judges, where they aren't the profile's own any more."""
     rules: tuple[Rule, ...] = ()
     cache: CachePolicy = CachePolicy()
     sticky: StickyPolicy = StickyPolicy()

@@ -48,6 +48,7 @@ def assemble(document: Any, reader: Reader, known: Known) -> tuple[RoutingPolicy
     policy = replace(policy, rules=tuple(_rules(entries, known.models)))
     _check_ladder(policy.ladder, reader)
     _check_profiles(policy.profiles, reader)
+    _check_worth(policy, reader)
     _check_rules(entries, policy.profiles, reader, known)
     _check_effort(policy.effort, reader)
     return _resolved(policy, entries, reader, known)
@@ -90,6 +91,13 @@ def _check_profiles(profiles: Mapping[str, Weights], reader: Reader) -> None:
             reader.problem(at, f"the name {NAME_RULE}")
         if not any(getattr(weights, term) for term in Weights.__struct_fields__):
             reader.problem(at, "all weights are 0: give one of them some weight")
+
+
+def _check_worth(policy: RoutingPolicy, reader: Reader) -> None:
+    for name, weights in policy.worth.items():
+        _check_named(name, f"worth.{name}", "a profile", policy.profiles, reader)
+        if not weights.quality:
+            reader.problem(f"worth.{name}.quality", "is 0: worth is measured in units of quality")
 
 
 def _check_rules(
