@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from sys import getsizeof
 from typing import Any
 
 from msgspec import UNSET, UnsetType
@@ -33,8 +34,8 @@ GATHER = 0.25
 """Seconds that calls may wait for more: a transaction costs as much as twenty rows."""
 PLENTY = 250
 """Calls that are written without waiting for more."""
-BACKLOG = 20_000
-"""Calls that may wait to be written, 3 KB each."""
+BACKLOG = 32 * 1024 * 1024
+"""Bytes that may wait to be written: some 13,000 calls, fewer where prompts are kept."""
 PATIENCE = 5.0
 """Seconds that the end of the process, or somebody who asks, waits for what isn't written yet."""
 PRUNES = 60.0
@@ -61,6 +62,8 @@ class Journal:
         """Somebody waits: nothing is gathered."""
         self._waiting: list[Entry] = []
         """Their prompts are as they were asked: the thread redacts them."""
+        self._size = 0
+        """Of all that is waiting, bytes."""
         self._scores: list[Score] = []
         self._unwritten = 0
         self._ending = False
@@ -97,11 +100,14 @@ class Journal:
             Entry(*each, *self._decided(why), None if prompt is UNSET else prompt)
             for each, (why, prompt) in zip(shown, apart, strict=True)
         ]
+        size = sum(map(_size, kept))
         with self._changed:
-            room = max(BACKLOG - len(self._waiting), 0)
-            self.lost += len(kept[room:])
-            self._waiting += kept[:room]
-            self._unwritten += len(kept[:room])
+            if self._size + size > BACKLOG:
+                self.lost += len(kept)
+                return
+            self._size += size
+            self._waiting += kept
+            self._unwritten += len(kept)
             if len(self._waiting) >= PLENTY:
                 self._hurry.set()
             self._start()
@@ -157,7 +163,7 @@ class Journal:
                 self._hurry.wait(GATHER)
             with self._changed:
                 self._wake.clear()
-                kept, self._waiting = self._waiting, []
+                kept, self._waiting, self._size = self._waiting, [], 0
                 scores, self._scores = self._scores, []
                 ending = self._ending
             lost = writer.put(kept, scores, self._policy, self._wall())
@@ -170,6 +176,14 @@ class Journal:
             if ending:
                 writer.close()
                 return
+
+
+def _size(entry: Entry) -> int:
+    """What it takes while it waits; of its columns, which are short, no account is taken."""
+    size = len(entry.record)
+    if entry.grounds is not None:
+        size += len(entry.grounds)
+    return size if entry.prompt is None else size + getsizeof(entry.prompt)
 
 
 class _Writer:

@@ -18,9 +18,9 @@ from msgspec.structs import replace
 from proxy.record import Grounds, Query
 from proxy.telemetry import journal as room
 from proxy.telemetry.archive import Reader
-from proxy.telemetry.encoding import Batch
+from proxy.telemetry.encoding import Batch, encode
 from proxy.telemetry.history import History
-from proxy.telemetry.journal import BACKLOG, Journal
+from proxy.telemetry.journal import Journal
 from proxy.telemetry.policy import PROMPT_MARGIN, CallsPolicy
 from proxy.types import Features, RoutePlan
 from tests.telemetry.conftest import Make
@@ -247,13 +247,18 @@ def test_a_file_that_is_not_ours_loses_all_and_says_so_once(
         assert path.read_bytes() == content
 
 
-def test_what_finds_the_backlog_full_is_lost(opened: Open, make: Make, path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(room, "BACKLOG", 10)
+@pytest.mark.parametrize(("prompt", "fits"), [(None, 3), ("Hi" * 1000, 1)])
+def test_what_finds_the_backlog_full_is_lost(
+    opened: Open, make: Make, path: Path, monkeypatch: Any, prompt: str | None, fits: int
+) -> None:
+    record = make(request_id="0")
+    monkeypatch.setattr(room, "BACKLOG", 3 * len(encode(record)))
+    monkeypatch.setattr(room, "GATHER", 60.0)  # so that all of them wait together
     journal = opened()
-    record = make()
-    journal.write(Batch([replace(record, request_id=f"{n}") for n in range(25)]))
+    for n in range(5):
+        journal.write(Batch([replace(record, request_id=f"{n}", prompt=UNSET if prompt is None else prompt)]))
     journal.flush()
-    assert (journal.lost, len(ids(path)), BACKLOG) == (15, 10, 20_000)
+    assert (journal.lost, len(ids(path))) == (5 - fits, fits)
 
 
 def test_a_file_that_was_removed_is_made_anew(opened: Open, make: Make, path: Path) -> None:
