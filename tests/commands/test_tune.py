@@ -137,3 +137,14 @@ def test_weights_from_the_environment_are_left_to_it(
     assert tune(folder, file, "--write") == 2
     assert "profiles.balanced.cost: comes from the environment: change it there" in capsys.readouterr().err
     assert (folder / "routing.yml").read_text("utf-8") == written
+
+
+def test_a_linked_file_is_changed_where_it_lies(tmp_path: Path) -> None:
+    (elsewhere := tmp_path / "repository").mkdir()
+    folder, file = configured(tmp_path), outcomes(tmp_path, 400, 0.8, 0.8)
+    lies = (folder / "routing.yml").rename(elsewhere / "routing.yml")
+    lies.chmod(0o640)
+    (folder / "routing.yml").symlink_to(lies)
+    assert tune(folder, file, "--write") == 0
+    assert (folder / "routing.yml").is_symlink() and "worth" in lies.read_text("utf-8")
+    assert lies.stat().st_mode & 0o777 == 0o640
