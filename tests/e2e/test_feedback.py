@@ -62,6 +62,9 @@ def test_callers_feedback_moves_a_models_quality_in_every_worker(tmp_path: Path,
     routing = {"adapt": {"enabled": True, "doubt": 0.01}}
     config = write_config(tmp_path, stub.url, [model("one"), model("two")], proxy={**PROXY}, routing=routing)
     with Kuro(config, "--workers", "2") as kuro:
+        deadline = time.monotonic() + PATIENCE
+        while len(kuro.admin("/models")["workers"]) < 2:  # who starts later didn't hear what was said before
+            assert time.monotonic() < deadline, "the second worker doesn't serve"
         for number in range(40):
             name = "one" if number % 2 else "two"
             asked = {"model": name, "messages": [{"role": "user", "content": "Hello"}]}
