@@ -139,7 +139,7 @@ def _eval_outcomes(options: argparse.Namespace, settings: Settings, source: Bina
     names, models = data[0].q, settings.models
     given = field.named(options.models, names, models)
     asks = field.gather(data, given)
-    ours = {**field.known(names, models), **{id: name for id, name in given.items() if id not in field.ROLES}}
+    ours = field.graded(names, given, models)
     bodies = [row.body for row in data]
     difficulty = [one["difficulty"] for one in decisions(settings, options.model, bodies)]
     routed = {}

@@ -128,8 +128,7 @@ def _ours(given: str, data: list[Graded], settings: Settings) -> dict[str, str]:
     from proxy.evaluate import field
 
     names, models = data[0].q, settings.models
-    told = field.named(given, names, models)
-    ours = {**field.known(names, models), **{id: name for id, name in told.items() if id not in field.ROLES}}
+    ours = field.graded(names, field.named(given, names, models), models)
     if len(ours) < 2:
         raise ConfigError(
             [

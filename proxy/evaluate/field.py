@@ -94,6 +94,11 @@ def known(names: Iterable[str], models: Iterable[Model]) -> dict[str, str]:
     return found
 
 
+def graded(names: Iterable[str], told: Mapping[str, str], models: Sequence[Model]) -> dict[str, str]:
+    """{registry id: name in the outcomes}, as `told` by `named`, else by the same name."""
+    return {**known(names, models), **{id: name for id, name in told.items() if id not in ROLES}}
+
+
 def _names(model: Model) -> list[str]:
     whole = [name.casefold() for name in (model.id, *model.aliases, model.upstream_model)]
     return [*whole, *(name.rpartition("/")[2] for name in whole)]

@@ -15,6 +15,7 @@ from math import exp, log2
 from msgspec import Struct
 
 from proxy.evaluate.field import Columns
+from proxy.evaluate.resample import mean_of
 
 BETA, DEAREST, CHEAPEST = 0.1, 200.0, 0.0044
 """RouterArena's constants: the weight of cost, and between which USD per 1,000 asks it counts."""
@@ -62,10 +63,10 @@ def shuffle(
     """The choices dealt out to the drawn asks by chance, tilted so that they cost `spent` on average, as far
     as the models that were chosen can cost that."""
     shares = Counter([choices[row] for row in drawn])
-    costs = {model: _mean(cost[model], drawn) for model in shares}
+    costs = {model: mean_of(cost[model], drawn) for model in shares}
     mixed = _tilted(shares, costs, spent)
     return Point(
-        sum(share * _mean(quality[model], drawn) for model, share in mixed.items()),
+        sum(share * mean_of(quality[model], drawn) for model, share in mixed.items()),
         sum(share * costs[model] for model, share in mixed.items()),
     )
 
@@ -103,7 +104,3 @@ def _leaning(shares: Mapping[str, int], places: Mapping[str, float], lean: float
     raw = {model: share * exp(lean * places[model] - most) for model, share in shares.items()}
     whole = sum(raw.values())
     return {model: value / whole for model, value in raw.items()}
-
-
-def _mean(values: Sequence[float], drawn: Sequence[int]) -> float:
-    return sum([values[row] for row in drawn]) / len(drawn)

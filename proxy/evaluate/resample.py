@@ -37,6 +37,16 @@ def draws(rows: int, times: int, chance: Chance) -> Iterator[list[int]]:
         yield [int(rows * chance()) for _ in range(rows)]
 
 
+def mean(values: Sequence[float]) -> float:
+    """Of all of them; there is one at least."""
+    return sum(values) / len(values)
+
+
+def mean_of(values: Sequence[float], drawn: Sequence[int]) -> float:
+    """Of the rows that were drawn, each as often as it was."""
+    return sum([values[row] for row in drawn]) / len(drawn)
+
+
 def estimate(value: float | None, sampled: Sequence[float | None]) -> Estimate:
     """The interval from what the samples gave; samples in which the measure meant nothing don't count."""
     known = sorted([one for one in sampled if one is not None])

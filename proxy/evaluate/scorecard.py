@@ -17,7 +17,7 @@ from proxy.evaluate import policies
 from proxy.evaluate.curve import Curve, area, hull, least, levels, trace
 from proxy.evaluate.field import Field
 from proxy.evaluate.policies import Point
-from proxy.evaluate.resample import Chance, Estimate, draws, estimate
+from proxy.evaluate.resample import Chance, Estimate, draws, estimate, mean, mean_of
 
 DIFFICULTY, LENGTH, RANDOM, ORACLE = "difficulty", "prompt length", "random", "oracle"
 SHUFFLE, ALWAYS, DIAL = "shuffle", "always ", "router dial"
@@ -98,7 +98,7 @@ def measure(
         lead=told[LEAD],
         lead_over_length=told[OVER_LENGTH],
         traced=_traced(field, sample, ranks, columns),
-        chosen={name: Point(_mean(q), _mean(c)) for name, (q, c) in columns.items()},
+        chosen={name: Point(mean(q), mean(c)) for name, (q, c) in columns.items()},
     )
 
 
@@ -211,8 +211,8 @@ def _by_policy(
 
 def _on_plane(field: Field, curve: Curve) -> list[Point]:
     """A curve of shares as points; where there is no gap or no extra cost, its two ends."""
-    weak_q, weak_c = _mean(field.quality[field.weak]), _mean(field.cost[field.weak])
-    gap, extra = _mean(field.quality[field.strong]) - weak_q, _mean(field.cost[field.strong]) - weak_c
+    weak_q, weak_c = mean(field.quality[field.weak]), mean(field.cost[field.weak])
+    gap, extra = mean(field.quality[field.strong]) - weak_q, mean(field.cost[field.strong]) - weak_c
     dollars, recovered = curve.dollars or [0.0, 1.0], curve.recovered or [0.0, 1.0]
     if len(dollars) != len(recovered):
         dollars = recovered = [0.0, 1.0]
@@ -223,8 +223,4 @@ def _on_plane(field: Field, curve: Curve) -> list[Point]:
 
 def _point(column: Column, drawn: Sequence[int]) -> Point:
     quality, cost = column
-    return Point(_mean([quality[row] for row in drawn]), _mean([cost[row] for row in drawn]))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+    return Point(mean_of(quality, drawn), mean_of(cost, drawn))

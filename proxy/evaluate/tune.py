@@ -18,7 +18,7 @@ from itertools import product
 
 from msgspec import Struct
 
-from proxy.evaluate.resample import Chance, Estimate, draws, estimate
+from proxy.evaluate.resample import Chance, Estimate, draws, estimate, mean, mean_of
 
 Weighing = Mapping[str, float]
 """Term -> its weight."""
@@ -148,10 +148,10 @@ def compare(
     columns = [*old.values(), *new.values(), *gained.values()]
     sampled: list[list[float]] = []
     for number, drawn in enumerate(draws(len(asks), times, chance), start=1):
-        sampled.append([sum([column[row] for row in drawn]) / len(drawn) for column in columns])
+        sampled.append([mean_of(column, drawn) for column in columns])
         progress(number)
     told = [
-        estimate(_mean(column), [sample[place] for sample in sampled]) for place, column in enumerate(columns)
+        estimate(mean(column), [sample[place] for sample in sampled]) for place, column in enumerate(columns)
     ]
     changed = sum(ask.choice != choice for ask, choice in zip(asks, choices, strict=True))
     better, why = _verdict(told[6], changed, dict(former) != dict(proposed), times)
@@ -227,7 +227,7 @@ def _by_group(asks: Sequence[Ask], gained: Sequence[float]) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for ask, gain in zip(asks, gained, strict=True):
         found.setdefault(ask.group, []).append(gain)
-    return {group: _mean(gains) for group, gains in sorted(found.items())}
+    return {group: mean(gains) for group, gains in sorted(found.items())}
 
 
 def _hash(key: bytes, seed: int) -> int:
@@ -236,7 +236,3 @@ def _hash(key: bytes, seed: int) -> int:
 
 def _times(weight: float, factor: float) -> float:
     return weight if factor == 1.0 else float(f"{weight * factor:.{DIGITS}g}")
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

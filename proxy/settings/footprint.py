@@ -31,7 +31,7 @@ class Footprint:
         try:
             seen = path.stat()
             if not stat.S_ISREG(seen.st_mode):
-                return bytes(16)
+                return _NONE
             # Symbolic links are followed: Kubernetes exchanges a folder behind one.
             stamp = (seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino)
             known = self._known.get(path)

@@ -41,6 +41,13 @@ def made(path: Path, *statements: str) -> None:
         connection.commit()
 
 
+def made_by(path: Path, version: int, *scripts: str) -> None:
+    """The database of a former version, by statements with `;` between them."""
+    statements = [statement for script in scripts for statement in script.split(";") if statement.strip()]
+    stamps = f"PRAGMA application_id = {APPLICATION}", f"PRAGMA user_version = {version}"
+    made(path, *statements, *stamps)
+
+
 FOREIGN = [
     pytest.param(("CREATE TABLE calls (x)",), "another application's database", id="another application's"),
     pytest.param(
@@ -107,15 +114,8 @@ INSERT INTO calls VALUES (7, 1800000000.0, 'a', 's', 'alice', 'auto', 'groq/llam
 
 
 def test_calls_of_the_first_version_are_kept(path: Path, make: Make) -> None:
-    made(
-        path,
-        *filter(str.strip, MIGRATIONS[0].split(";")),
-        FORMER,
-        "INSERT INTO feedback VALUES ('a', 0.5, 1)",
-        "INSERT INTO feedback VALUES ('forgotten', 0.5, 1)",
-        f"PRAGMA application_id = {APPLICATION}",
-        "PRAGMA user_version = 1",
-    )
+    scored = "INSERT INTO feedback VALUES ('a', 0.5, 1); INSERT INTO feedback VALUES ('forgotten', 0.5, 1)"
+    made_by(path, 1, MIGRATIONS[0], FORMER, scored)
     with pytest.raises(RefusedError, match="of an older Kuro"):
         Reader(path)
     archive = Archive(path)
@@ -144,12 +144,7 @@ INSERT INTO standings VALUES (8, CAST('{"m":[1]}' AS BLOB))
 
 def test_calls_of_the_third_version_are_whole(path: Path) -> None:
     steps = [MIGRATIONS[0], FORMER, *MIGRATIONS[1:3], THIRD]
-    made(
-        path,
-        *(statement for step in steps for statement in step.split(";") if statement.strip()),
-        f"PRAGMA application_id = {APPLICATION}",
-        "PRAGMA user_version = 3",
-    )
+    made_by(path, 3, *steps)
     Archive(path).close()
     with Reader(path) as reader:
         assert reader.record("a") == (b'{"request_id":"a"}', None)
@@ -168,12 +163,7 @@ INSERT INTO records (id, record) VALUES (8, CAST('{"request_id":"b","judge_usd":
 
 def test_what_the_judge_cost_in_calls_of_the_fifth_version_is_added_up(path: Path) -> None:
     steps = [MIGRATIONS[0], FORMER, *MIGRATIONS[1:5], FIFTH]
-    made(
-        path,
-        *(statement for step in steps for statement in step.split(";") if statement.strip()),
-        f"PRAGMA application_id = {APPLICATION}",
-        "PRAGMA user_version = 5",
-    )
+    made_by(path, 5, *steps)
     Archive(path).close()
     with Reader(path) as reader:
         assert [row["judge_usd"] for row in reader.find(Query())] == [0.25, 0.0]
