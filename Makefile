@@ -53,7 +53,7 @@ forty: .venv/.dev  ## which models forty asks go to, by profile: the README's ta
 	@$(BIN)/python -m tests.routing.forty --readme
 
 bench: .venv/.dev  ## CPU, latency and memory beside the raw floor and, when installed, nginx and LiteLLM
-	$(BIN)/python -m tests.bench.run --readme
+	$(BIN)/python -m tests.bench.run --write
 
 prometheus:  ## install Debian's prometheus and promtool; without them the tests of deploy/ skip, and say so
 	-@command -v promtool >/dev/null || { apt-get update -qq && apt-get install --yes -qq --no-install-recommends prometheus >/dev/null; }

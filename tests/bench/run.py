@@ -1,6 +1,6 @@
 """`make bench`: kuro beside the raw floor, nginx and LiteLLM in the same run, as one table of ratios.
 
-    python -m tests.bench.run [--only chat,stream] [--quick] [--rounds 5] [--output FILE] [--readme]
+    python -m tests.bench.run [--only chat,stream] [--quick] [--rounds 5] [--output FILE] [--write]
 
 Exit code 1 when an answer was wrong; a missed target is shown, not punished: the machine may be busy.
 """
@@ -22,7 +22,7 @@ from pathlib import Path
 from tests.bench.contenders import MAKERS, ROOT, Process, stub
 from tests.bench.scenarios import SCENARIOS, Bench, Row
 
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "measured.md"
 HEADINGS = ("what", "kuro", "beside", "ratio", "target", "")
 
 
@@ -43,8 +43,8 @@ def main() -> int:
     print(table, end="")
     if options.output:
         options.output.write_text(table, "utf-8")
-    if options.readme:
-        put_into(README, "bench", table)
+    if options.write:
+        put_into(PAGE, "bench", table)
     for problem in bench.problems:
         print(problem, file=sys.stderr)
     return 1 if bench.problems else 0
@@ -61,7 +61,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="turns of every contender; medians are shown")
     parser.add_argument("--quick", action="store_true", help="a twentieth of the work: does it run at all")
     parser.add_argument("--output", type=Path, help="also write the table there, as markdown")
-    parser.add_argument("--readme", action="store_true", help="also put the table into the README")
+    parser.add_argument("--write", action="store_true", help="also put the table into docs/measured.md")
     return parser.parse_args()
 
 

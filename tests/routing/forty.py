@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.bench.run import README, put_into
+from tests.bench.contenders import ROOT
+from tests.bench.run import put_into
 
 FILE = Path(__file__).with_name("forty.jsonl")
 """A row is an ask, and how hard a person finds it: 1 trivial, 2 easy, 3 demanding, 4 hard."""
@@ -61,7 +62,7 @@ def _shortened(prompt: str) -> str:
 
 
 def _explained(profile: str) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "proxy", "explain", "--config", str(README.parent / "config")]
+    command = [sys.executable, "-m", "proxy", "explain", "--config", str(ROOT / "config")]
     command += ["--model", f"auto:{profile}", "--input", str(FILE)]
     done = subprocess.run(command, env={**os.environ, **KEYS}, capture_output=True, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -70,5 +71,5 @@ def _explained(profile: str) -> list[dict[str, Any]]:
 if __name__ == "__main__":
     made = table({profile: _explained(profile) for profile in PROFILES})
     if "--readme" in sys.argv:
-        put_into(README, "forty", made)
+        put_into(ROOT / "README.md", "forty", made)
     print(made, end="")

@@ -11,12 +11,12 @@ import pytest
 from proxy import settings
 from proxy.routers import explainer
 from proxy.types import Model
-from tests.bench.run import README
+from tests.bench.contenders import ROOT
 from tests.routing.forty import KEYS, PROFILES, asks, table
 
 EASY, HARD = 0.2, 0.5
 """Difficulty up to which an ask is easy, and from which it is hard."""
-CONFIG = README.parent / "config"
+CONFIG = ROOT / "config"
 LOADED = settings.load(CONFIG, KEYS)
 MODELS = {model.id: model for model in LOADED.models}
 LEVELS = [ask["level"] for ask in asks()]
