@@ -61,6 +61,10 @@ class Alarm(Struct, eq=False):
         self.rang = True
         self.task.cancel()
 
+    def put_off(self, until: float) -> None:
+        """The wait may last until then, if that is later."""
+        self.until = max(self.until, until)
+
     def __enter__(self) -> Alarm:
         self.among.add(self)
         return self

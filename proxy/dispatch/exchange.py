@@ -55,7 +55,7 @@ class Exchange:
         self.effort = effort
         """How hard the model is told to think; None: nothing but what the caller says."""
         self.streams = request.stream
-        """Whether a stream was asked for."""
+        """Whether a stream is waited for: it was asked for, and no head says that it is none."""
         self.request = request
         self._wrap = wrap
         """What the decoder is put into, when the stream continues another."""
@@ -71,8 +71,11 @@ class Exchange:
         """The same request without a word of ours on how hard to think."""
         return Exchange(self.lane, self.request, None, self._wrap)
 
-    async def perform(self, call: Call, fresh: bool) -> Chunk | Failure:
-        """The first meaningful chunk, or why there is none. Raises UpstreamError."""
+    async def perform(self, call: Call, fresh: bool, whole: Callable[[], None]) -> Chunk | Failure:
+        """The first meaningful chunk, or why there is none. Raises UpstreamError.
+
+        `whole` is told when a stream was asked for, and a head says that a whole reply comes instead.
+        """
         lane, request = self.lane, self.request
         timeouts = lane.model.timeouts if request.stream else lane.patient
         forwarded = call.forward(lane.provider) if call.forward is not None else ()
@@ -84,11 +87,13 @@ class Exchange:
             return self._told(lane.codec.error(reply.status, reply.headers, await _error_body(reply)))
         kind = reply.headers.get("content-type", "").lower()
         if not request.stream:
-            whole = self._gathered(reply) if kind.startswith(_EVENTS) else self._whole(reply)
-            chunk = await whole
+            chunk = await (self._gathered(reply) if kind.startswith(_EVENTS) else self._whole(reply))
         elif kind.startswith(_EVENTS):
             return await self._commit(reply)
         elif kind.startswith(_JSON):
+            self.streams = False
+            whole()
+            reply.patience = lane.patient.idle
             chunk = self._streamed(await self._whole(reply))
         else:
             chunk = Chunk(failure=lane.codec.decode(await _error_body(reply)).failure or _NO_STREAM)

@@ -213,12 +213,14 @@ class Executor(Struct, frozen=True):
         limit = _patience(remaining, exchange.streams, lane, others)
         attempt.began_ms = (began - call.began) * 1e3
         try:
-            with self.books.alarms.limit(limit, task):
-                outcome = await exchange.perform(call, fresh)
+            with self.books.alarms.limit(limit, task) as alarm:
+                outcome = await exchange.perform(
+                    call, fresh, lambda: alarm.put_off(began + _patience(remaining, False, lane, others))
+                )
         except UpstreamError as error:
             outcome = error.failure
         except TimeoutError:
-            outcome = _late(call, exchange, limit, remaining)
+            outcome = _late(call, exchange, _patience(remaining, exchange.streams, lane, others), remaining)
         except BaseException:
             # The caller left or the process ends: nothing was learned about the upstream.
             permit.neutral()

@@ -16,6 +16,9 @@ from proxy.types import Model, Provider, Timeouts, UpstreamRequest
 class Reply(Protocol):
     """An upstream's answer, its head read. Raises only UpstreamError."""
 
+    patience: float
+    """Seconds that each wait for more of it may take."""
+
     @property
     def status(self) -> int:
         """The HTTP status."""

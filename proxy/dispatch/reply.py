@@ -16,6 +16,9 @@ from proxy.types import Failure, FailureKind
 class Exchange(Protocol):
     """What a transport gives: a head, and bytes to take."""
 
+    patience: float
+    """Seconds that each wait may take."""
+
     @property
     def status(self) -> int:
         """The HTTP status."""
@@ -71,6 +74,15 @@ class Reply:
         self._exchange = exchange
         self._coding = _coding(exchange.headers)
         self._inflate: Inflate | None = None
+
+    @property
+    def patience(self) -> float:
+        """Seconds that each wait for more of it may take, from the next one on."""
+        return self._exchange.patience
+
+    @patience.setter
+    def patience(self, seconds: float) -> None:
+        self._exchange.patience = seconds
 
     async def read(self, limit: int) -> bytes:
         """The whole body, decoded; longer than `limit` bytes is a bad response."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 
 from proxy.dispatch.pool import Counts
 from proxy.providers import simulated
@@ -46,6 +47,7 @@ class SimulatedReply:
     """A reply that is already there."""
 
     status = 200
+    patience = inf
 
     def __init__(self, content_type: str, parts: Iterable[bytes]) -> None:
         self.headers: Mapping[str, str] = {"content-type": content_type}

@@ -103,8 +103,9 @@ class StockWire:
         except BaseException:
             self._leave()
             raise
-        timeout["read"] = waits.read  # httpcore looks it up again for each read of the body.
-        return StockExchange(response, self._part)
+        answer = StockExchange(response, self._part, timeout)
+        answer.patience = waits.read
+        return answer
 
     def retire(self) -> bool:
         """httpx doesn't close idle connections alone: all go when the last exchange is over."""
@@ -204,14 +205,27 @@ class StockExchange:
     """A response of stock httpx, as ours look."""
 
     def __init__(
-        self, response: httpx.Response, part: Callable[[httpx.Response], asyncio.Task[None]]
+        self,
+        response: httpx.Response,
+        part: Callable[[httpx.Response], asyncio.Task[None]],
+        timeout: dict[str, float],
     ) -> None:
         self.status = response.status_code
         self.headers = [(name.lower(), value) for name, value in response.headers.raw]
         self._response = response
         self._parts = cast(httpx.AsyncByteStream, response.stream).__aiter__()
         self._part = part
+        self._timeout = timeout
         self._closed = False
+
+    @property
+    def patience(self) -> float:
+        """Seconds that each wait may take."""
+        return self._timeout["read"]
+
+    @patience.setter
+    def patience(self, seconds: float) -> None:
+        self._timeout["read"] = seconds  # httpcore looks it up again for each read of the body
 
     def rest(self) -> bytes | None:
         """Only `take` can tell."""

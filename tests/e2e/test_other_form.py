@@ -8,11 +8,22 @@ from typing import Any
 import pytest
 
 from tests.e2e.kuro import ADMIN, Kuro, write_config
-from tests.stub import StubUpstream, Tool, ok, streamed_anyway, unstreamed
+from tests.stub import (
+    StubUpstream,
+    Tool,
+    headers_then_silence,
+    in_halves,
+    ok,
+    role_only_then_silence,
+    streamed_anyway,
+    unstreamed,
+)
 
 HELLO: Any = [{"role": "user", "content": "Hello there"}]
 WEATHER: Any = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
 ARGUMENTS = '{"city": "Ulm"}'
+HASTE = 0.4
+"""Seconds to the first token of models that are given little time."""
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +32,25 @@ def odd(tmp_path_factory: pytest.TempPathFactory, stub: StubUpstream) -> Iterato
         {"id": id, "provider": provider, "upstream_model": id, "supports": ["tools"]}
         for id, provider in (("open", "stub"), ("claude", "anthropic"))
     ]
+    haste = {"connect": HASTE, "first_token": HASTE, "idle": HASTE, "total": 30}
+    models += [
+        {"id": "hasty", "provider": "stub", "upstream_model": "hasty", "timeouts": haste},
+        {"id": "stock", "provider": "stock", "upstream_model": "stock", "timeouts": haste},
+        {
+            "id": "brief",
+            "provider": "stub",
+            "upstream_model": "brief",
+            "timeouts": haste | {"total": 3 * HASTE},
+        },
+    ]
     config = write_config(
         tmp_path_factory.mktemp("form"),
         stub.url,
         models,
-        providers={"anthropic": {"dialect": "anthropic", "base_url": stub.url, "api_key": "sk-ant"}},
+        providers={
+            "anthropic": {"dialect": "anthropic", "base_url": stub.url, "api_key": "sk-ant"},
+            "stock": {"dialect": "openai", "base_url": stub.url, "api_key": "sk-stock", "transport": "httpx"},
+        },
         proxy={"admin_key": ADMIN},
     )
     with Kuro(config) as proxy:
@@ -84,3 +109,30 @@ def test_a_stream_becomes_the_whole_reply_that_was_asked_for(
     called: Any = tools.choices[0].message.tool_calls
     assert (called[0].function.name, called[0].function.arguments) == ("weather", ARGUMENTS)
     assert tools.choices[0].finish_reason == "tool_calls"
+
+
+@pytest.mark.parametrize("model", ["hasty", "stock"])
+def test_a_whole_reply_may_take_as_long_as_whole_replies_may(
+    odd: Kuro, stub: StubUpstream, model: str
+) -> None:
+    assert odd.chat({"model": model, "messages": HELLO})[0] == 200  # httpx takes its time to begin with
+    stub.script(model, unstreamed(in_halves(3 * HASTE, ok("All is well."))))
+    before = stub.hits(model)
+    with odd.client() as client:
+        chunks = list(client.chat.completions.create(model=model, messages=HELLO, stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "All is well."
+    assert stub.hits(model) - before == 1, "nobody was asked twice"
+
+
+def test_but_no_longer(odd: Kuro, stub: StubUpstream) -> None:
+    stub.script("brief", unstreamed(headers_then_silence()))
+    status, _, answer = odd.chat({"model": "brief", "messages": HELLO, "stream": True})
+    assert (status, answer["error"]["code"]) == (504, "upstream_timeout")
+    assert f"within {3 * HASTE:.3g} s" in answer["error"]["message"]
+
+
+def test_a_stream_still_has_to_begin_in_time(odd: Kuro, stub: StubUpstream) -> None:
+    stub.script("hasty", role_only_then_silence())
+    status, _, answer = odd.chat({"model": "hasty", "messages": HELLO, "stream": True})
+    assert (status, answer["error"]["code"]) == (504, "upstream_timeout")
+    assert f"within {HASTE:.3g} s" in answer["error"]["message"]

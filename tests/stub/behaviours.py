@@ -322,6 +322,17 @@ def slow_body(pace: float, base: Behaviour | None = None, *, size: int = 16) -> 
     return _changed(base, lambda reply: replace(reply, split=size, split_pace=pace))
 
 
+def in_halves(pace: float, base: Behaviour | None = None) -> Behaviour:
+    """The head, half of the body, and so many seconds later the other half."""
+
+    def change(reply: Reply) -> Reply:
+        half = len(reply.body) // 2
+        halves = (Piece(Kind.OTHER, reply.body[:half]), Piece(Kind.OTHER, reply.body[half:]))
+        return replace(reply, pieces=halves, pace=pace)
+
+    return _changed(base, change)
+
+
 def byte_by_byte(base: Behaviour | None = None) -> Behaviour:
     return slow_body(0.0, base, size=1)
 
