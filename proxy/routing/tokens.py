@@ -45,6 +45,12 @@ _ANY_ASCII, _ANY_OTHER = ".", "m"
 _SMALL, _MARK, _LINE_END = 0.16, 0.33, 1.14
 _CAPITAL, _CAMEL = 0.29, 1.0
 _BLANK_RUN = 0.05
+_LINE_END_AGAIN = 0.06
+"""What a line end costs right behind another: up to sixteen are one token, and CR LF is one."""
+_MERGED = _LINE_END - _LINE_END_AGAIN
+_RULED, _RULE_AGAIN = 8, 2.5
+"""Marks in a row, and what so many of the same are cheaper by than as many different ones."""
+_RULES = tuple(mark * _RULED for mark in (b"-", b"=", b"_", b"*", b"#", b".", b"~", b"/", b"+"))
 _PROSE_CAPITALS = 0.02
 """Capitals among all bytes up to which none of them is worth looking for within words."""
 _WORD = 0.42
@@ -92,11 +98,15 @@ def _starts(length: int) -> range:
 
 def _weigh(text: str) -> float:
     raw = text.encode("utf-8", "replace")
-    count = raw.translate(_TABLE).count
+    classes = raw.translate(_TABLE)
+    count = classes.count
     total = _WORD * (b" " + raw).translate(_WORDS).count(b" a")
     total += _SMALL * count(b"a")
     total += _MARK * count(b".")
-    total += _LINE_END * count(b"n")
+    if line_ends := count(b"n"):
+        total += _LINE_END * line_ends - _MERGED * _repeated(classes)
+    if _MARKS in classes:
+        total -= _RULE_AGAIN * sum(map(raw.count, _RULES))
     if capitals := count(b"A"):
         total += _CAPITAL * capitals
         if capitals > _PROSE_CAPITALS * len(raw):
@@ -112,6 +122,14 @@ def _weigh(text: str) -> float:
     return total
 
 
+def _repeated(classes: bytes) -> int:
+    """Line ends that follow another."""
+    pairs = classes.count(b"nn")
+    if not pairs or b"nnn" not in classes:
+        return pairs
+    return classes.count(b"n") - (b" " + classes).translate(_LINES).count(b" n")
+
+
 def _classes() -> bytes:
     table = bytearray(_ANY_ASCII * 128 + _ANY_OTHER * 128, "ascii")
     for letter, members in _CLASSES.items():
@@ -122,5 +140,7 @@ def _classes() -> bytes:
 
 _TABLE = _classes()
 _WORDS = _TABLE.translate(bytes(97 if byte in b"aA" else 32 for byte in range(256)))
+_LINES = bytes(byte if byte == ord("n") else 32 for byte in range(256))
+_MARKS = _ANY_ASCII.encode() * _RULED
 _NOT_LEADING = bytes(range(0xC0))
 """ASCII and continuation bytes: what is left is one byte per character beyond ASCII."""
