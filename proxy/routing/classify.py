@@ -29,6 +29,7 @@ from proxy.routing.features import code_share
 from proxy.routing.lexicon import COMPLAINT, Fact, IntentSpec, Leaning, Lexicon, Pattern
 from proxy.routing.likeness import by_examples, unusable
 from proxy.routing.reader import Clue, Reader
+from proxy.routing.semantic import words
 from proxy.types import Classification, Features, Need
 
 __all__ = ["FACTS", "Classifier", "Fact", "IntentSpec", "Leaning", "Lexicon", "Pattern", "classifier"]
@@ -152,10 +153,11 @@ class Classifier:
         if features.context:
             sums, trust, leans = self._in_context(weighed, features)
             spoke = weighed.labels
-        meant = self._meant(features.ask, trust)
+        listed = self._listed(features.ask)
+        meant = self._meant(listed, trust) if features.ask else {}
         told = self._judged(sums, meant, self._blend.learned * trust, weighed.marks, spoke)
         if self._likeness is not None and features.ask:
-            told = self._shared(told, self._alike(features, meant, trust), weighed.marks)
+            told = self._shared(told, self._alike(features, listed, meant, trust), weighed.marks)
         hard = difficulty.share(told.odds + self._lesson.odds(features.ask))
         # A first turn complains of no answer of ours.
         struggle = weighed.struggle if features.turns > 1 else 0.0
@@ -171,10 +173,14 @@ class Classifier:
         stretches = [bisect_left(edges, read(features)) for read, edges, _ in self._facts]
         return self._weighed(tuple(found), tuple(found.values()), *stretches)
 
-    def _meant(self, ask: str, trust: float) -> dict[str, float]:
+    def _listed(self, ask: str) -> list[str]:
+        """The words of an ask, if somebody here reads them."""
+        return words(ask) if self._semantic is not None or self._likeness is not None else []
+
+    def _meant(self, listed: list[str], trust: float) -> dict[str, float]:
         """What was learned of each intent, as log-probabilities; nothing where the ask says nothing by
         itself."""
-        return self._semantic.read(ask) if self._semantic is not None and trust and ask else {}
+        return self._semantic.of(listed) if self._semantic is not None and trust else {}
 
     def _weigh(self, clues: tuple[Clue, ...], places: tuple[float, ...], *stretches: int) -> _Weighed:
         """What these clues at these places say, together with the facts at theirs."""
@@ -214,12 +220,14 @@ class Classifier:
         usual = difficulty.usual([(share, self._specs[name].difficulty) for name, share in confidences])
         return _Told(confidences, usual + marks, labels)
 
-    def _alike(self, features: Features, meant: Mapping[str, float], trust: float) -> dict[str, float]:
+    def _alike(
+        self, features: Features, listed: list[str], meant: Mapping[str, float], trust: float
+    ) -> dict[str, float]:
         """The chance of each intent by its examples; where the ask says little, the turn before it tells."""
         assert self._likeness is not None
-        chances = self._likeness.read(features.ask, meant or None)
+        chances = self._likeness.read(listed, meant or None)
         if features.context and sum(chances.values()) < _SAYS and len(features.ask) <= _SHORT:
-            before = self._likeness.read(features.context[0])
+            before = self._likeness.read(words(features.context[0]))
             chances = {
                 name: trust * chances.get(name, 0.0) + (1.0 - trust) * before.get(name, 0.0)
                 for name in {**chances, **before}

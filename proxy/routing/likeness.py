@@ -119,10 +119,10 @@ class Likeness:
         subjects = [direction.subject for direction in self._directions.values()]
         self._axes = _Axes([taught.middle, *taught.behind, *subjects])
 
-    def read(self, text: str, meant: Mapping[str, float] | None = None) -> dict[str, float]:
-        """The chance of each intent that the ask is like, 0..1, together less than 1. `meant`: what the
-        learned pass says of the text, where that is known."""
-        placed = self._placed(text, meant)
+    def read(self, listed: list[str], meant: Mapping[str, float] | None = None) -> dict[str, float]:
+        """The chance of each intent that an ask of these `words` is like, 0..1, together less than 1.
+        `meant`: what the learned pass says of it, where that is known."""
+        placed = self._placed(listed, meant)
         if placed is None:
             return {}
         taught, kind = self._taught, placed.kind
@@ -138,15 +138,15 @@ class Likeness:
 
     def point(self, text: str) -> Point | None:
         """None for what is strange."""
-        placed = self._placed(text)
+        placed = self._placed(words(text))
         if placed is None:
             return None
         pairs = zip(placed.sum.lanes, self._taught.middle, strict=True)
         subject = unit([one / placed.length - usual for one, usual in pairs])
         return Point(subject, placed.kind, max(placed.along[self._common], default=0.0))
 
-    def _placed(self, text: str, meant: Mapping[str, float] | None = None) -> _Placed | None:
-        added = self._vectors.add(set(words(text)))
+    def _placed(self, listed: list[str], meant: Mapping[str, float] | None = None) -> _Placed | None:
+        added = self._vectors.add(set(listed))
         if added is None or added.familiar < FAMILIAR:
             return None
         raw, zero = added.raw, added.zero
@@ -154,7 +154,7 @@ class Likeness:
         along = [one / length for one in self._axes.along(raw, zero)]
         beyond = sqrt(max(0.0, 1.0 - 2.0 * along[0] + self._square)) or 1.0
         seen = [(one - usual) / beyond for one, usual in zip(along, self._axes.usual, strict=True)]
-        meant = self._meaning.read(text) if meant is None else meant
+        meant = self._meaning.of(listed) if meant is None else meant
         spread = self._taught.spread
         kind = [(meant.get(name, one.usual) - one.usual) / spread for name, one in self._taught.kinds.items()]
         return _Placed(added, length, seen, kind)

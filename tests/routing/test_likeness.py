@@ -16,6 +16,7 @@ import yaml
 from proxy.routing.classify import Classifier
 from proxy.routing.lexicon import Lexicon
 from proxy.routing.likeness import by_examples, direction, doubtful, taught
+from proxy.routing.semantic import words
 from proxy.types import Classification, Features
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,7 +106,7 @@ def test_asks_in_other_languages_than_the_examples_keep_their_intent_or_find_the
 def test_many_intents_are_measured_in_one_go_as_each_by_itself() -> None:
     model, ask = by_examples({name: spec["examples"] for name, spec in THREE.items()}), "our join is slow"
     assert model is not None
-    chances, point, learned = model.read(ask), model.point(ask), taught()
+    chances, point, learned = model.read(words(ask)), model.point(ask), taught()
     assert point is not None
     alone = learned.bias + learned.common * point.common
     alone += sum(one.counts * of for one, of in zip(learned.kinds.values(), point.kind, strict=True))
@@ -181,7 +182,7 @@ def test_a_megabyte_costs_a_bounded_time() -> None:
 
 @pytest.mark.parametrize("ask", ["", " ", "?", "\x00", "\ud800", "0" * 5000, "zzzz qqqq"])
 def test_anything_is_read(ask: str) -> None:
-    chances = by_examples({"a": ("a slow query",)}).read(ask)  # type: ignore[union-attr]
+    chances = by_examples({"a": ("a slow query",)}).read(words(ask))  # type: ignore[union-attr]
     assert sum(chances.values()) < 1.0
 
 
