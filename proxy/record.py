@@ -121,7 +121,7 @@ class CallRecord(Struct):
     ttft_ms: float | None = None
     latency_ms: float = 0.0
     overhead_ms: float = 0.0
-    """Time that was neither the upstream's nor a deliberate wait."""
+    """Time that was neither the upstream's nor a deliberate wait; of a stream until its first token."""
     queued_ms: float = 0.0
     """Time in the queue in front of everything, which counts as neither."""
     fallback_used: bool = False

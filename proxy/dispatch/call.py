@@ -23,8 +23,8 @@ Pairs = tuple[tuple[bytes, bytes], ...]
 class Call:
     """Carried through every room that performs something. Closed exactly once, whatever happened."""
 
-    __slots__ = ("_clock", "_emit", "began", "closed", "deadline", "forward", "impatient", "placed", "plan",
-                 "queued", "record", "request", "task", "traced", "upstream_time")  # fmt: skip
+    __slots__ = ("_clock", "_emit", "_own", "began", "closed", "deadline", "forward", "impatient", "placed",
+                 "plan", "queued", "record", "request", "task", "traced", "upstream_time")  # fmt: skip
 
     def __init__(
         self,
@@ -56,6 +56,8 @@ class Call:
         """It has a place among those that are served."""
         self.queued = 0.0
         """Seconds spent waiting for that."""
+        self._own: float | None = None
+        """The overhead of a stream, once it has begun."""
         self.closed = False
 
     def limit(self, seconds: float | None) -> None:
@@ -69,17 +71,25 @@ class Call:
         return self.deadline - self._clock()
 
     def overhead(self) -> float:
-        """Seconds so far that were neither an upstream's nor a deliberate wait."""
+        """Seconds so far that were neither an upstream's nor a deliberate wait.
+
+        Of a stream until its first token: from then on its upstream sets the pace, and each continuation's.
+        """
+        if self._own is not None:
+            return self._own
         return max(self._clock() - self.began - self.upstream_time - self.queued, 0.0)
 
     def served(self, model: Model, response_model: str | None) -> None:
-        """This attempt is the one whose answer the caller sees."""
+        """This attempt is the one whose answer the caller sees; of a stream that broke, from now on."""
         record = self.record
         record.selected_model = model.id
         record.provider = model.provider
         record.response_model = response_model and response_model[:NAME_LIMIT]
         record.fallback_used = self.plan is not None and model.id != self.plan.models[0]
-        record.ttft_ms = (self._clock() - self.began) * 1e3
+        if record.ttft_ms is None:
+            record.ttft_ms = (self._clock() - self.began) * 1e3
+        if self.request is not None and self.request.stream:
+            self._own = self.overhead()
 
     def close(self, outcome: str, status: int, code: str | None = None) -> None:
         """Completes the record and emits it. Later calls do nothing."""

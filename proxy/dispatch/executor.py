@@ -116,8 +116,8 @@ class Executor(Struct, frozen=True):
                     return None
                 exchange, step = exchange.again(), again
             if step.wait:
-                await asyncio.sleep(step.wait)
                 call.upstream_time += step.wait
+                await asyncio.sleep(step.wait)
             readmitted = self.breakers.admit(model.id)
             if isinstance(readmitted, Refusal):
                 _skip(call, model, readmitted)
@@ -225,7 +225,9 @@ class Executor(Struct, frozen=True):
             # The caller left or the process ends: nothing was learned about the upstream.
             permit.neutral()
             attempt.outcome = "cancelled"
-            attempt.duration_ms = (self.books.clock() - began) * 1e3
+            waited = self.books.clock() - began
+            call.upstream_time += waited
+            attempt.duration_ms = waited * 1e3
             exchange.abort()
             raise
         now = self.books.clock()

@@ -113,7 +113,9 @@ _ALL = (
     _counter("llm_circuit_transitions_total", "Circuits that changed, by what to.", *_MODEL, "state"),
     # the proxy itself
     _histogram(
-        "llm_proxy_overhead_seconds", "Time that was neither an upstream's nor a deliberate wait.", OVERHEAD
+        "llm_proxy_overhead_seconds",
+        "Time that was neither an upstream's nor a deliberate wait; of streams until their first token.",
+        OVERHEAD,
     ),
     _histogram("llm_queue_seconds", "Time in the queue, of calls that had to wait for a place.", QUEUED),
     _gauge("llm_queue_in_flight", "Calls that are being served."),

@@ -291,13 +291,16 @@ class Metrics:
         if record.stream:
             if last is not None and last.outcome == "cancelled":  # by this answer, which was quicker
                 last = next((each for each in record.attempts if each.outcome == "ok"), last)
-            self._fold_times(record, model, last)
+            cut = next((each for each in record.attempts if each.outcome == "cut"), None)
+            self._fold_times(record, model, last, None if cut is None else self._labels(cut.model))
 
-    def _fold_times(self, record: CallRecord, model: Labels, last: Attempt | None) -> None:
-        """How soon a stream began, and how fast its last attempt wrote."""
+    def _fold_times(
+        self, record: CallRecord, model: Labels, last: Attempt | None, began: Labels | None = None
+    ) -> None:
+        """How soon a stream began, by `began` where another went on, and how fast its last attempt wrote."""
         if record.ttft_ms is None:
             return
-        self._ttft.observe(model, record.ttft_ms / 1e3)
+        self._ttft.observe(began or model, record.ttft_ms / 1e3)
         if last is not None and last.outcome == "ok" and last.usage is not None:
             writing = last.duration_ms - (last.ttft_ms or 0.0)
             if writing > SHORTEST_MS:

@@ -129,6 +129,24 @@ def test_a_broken_stream_is_continued(quick: Kuro, stub: StubUpstream, behaviour
     assert [(a["model"], a["outcome"]) for a in record["attempts"]] == [("primary", "cut"), ("second", "ok")]
 
 
+def test_what_a_stream_takes_to_be_written_is_no_overhead(quick: Kuro, stub: StubUpstream) -> None:
+    stub.script("primary", cut_after(4, ok("one two three four five", pace=0.1)))
+    stub.script("second", ok("one two three four five", delay=0.1, pace=0.1))
+    with quick.client() as client:
+        list(
+            client.chat.completions.create(
+                model="primary", messages=HELLO, stream=True, extra_headers={"x-request-id": "written-1"}
+            )
+        )
+    record = quick.record("written-1")
+    began, went_on = record["attempts"]
+    assert (began["outcome"], went_on["outcome"]) == ("cut", "ok")
+    assert record["latency_ms"] > 600
+    # The first token is the first that the caller saw, whoever went on from there.
+    assert record["ttft_ms"] < went_on["began_ms"]
+    assert record["overhead_ms"] < record["ttft_ms"]
+
+
 def test_a_continuation_that_departs_is_said_honestly(quick: Kuro, stub: StubUpstream) -> None:
     stub.script("primary", cut_after(21, ok(STORY)))
     stub.script("second", ok("Something else entirely, and long enough to be noticed as such."))
@@ -184,6 +202,8 @@ def test_a_caller_that_leaves_while_waiting_cancels_the_upstream(kuro: Kuro, stu
     record = kuro.record("leaver-1")
     assert (record["outcome"], record["status"]) == ("caller_left", 499)
     assert record["attempts"][0]["outcome"] == "cancelled"
+    # What it waited for the upstream is no overhead of ours.
+    assert record["overhead_ms"] < record["attempts"][0]["duration_ms"]
 
 
 def test_a_caller_that_leaves_mid_stream_cancels_the_upstream(kuro: Kuro, stub: StubUpstream) -> None:

@@ -299,3 +299,15 @@ def test_who_was_begun_beside_a_late_one_counts_as_a_hedge(metrics: Metrics, mak
     hedge = SONNET if won else LLAMA
     assert page.value("llm_hedges_total", **hedge, result="won" if won else "lost") == 1
     assert page.value("llm_tokens_per_second_count", **SONNET) == 1
+
+
+def test_the_first_token_of_a_continued_stream_is_of_the_model_that_began_it(
+    metrics: Metrics, make: Any
+) -> None:
+    began, went_on = make().attempts
+    began.outcome, began.ttft_ms = "cut", 260.0
+    metrics.write([make(attempts=[began, went_on])])
+    page = Page(metrics)
+    assert page.value("llm_time_to_first_token_seconds_count", **LLAMA) == 1
+    assert page.value("llm_time_to_first_token_seconds_count", **SONNET) is None
+    assert page.value("llm_tokens_per_second_count", **SONNET) == 1
