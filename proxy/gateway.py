@@ -199,6 +199,8 @@ def _book(record: CallRecord, plan: RoutePlan, epoch: str) -> None:
     record.profile = plan.profile
     record.plan = plan.models
     record.scores = plan.ranking
+    if plan.lot is not None:
+        record.propensity = plan.lot.chances[plan.models[0]]
     record.why = plan, epoch
     seen = plan.classification
     if seen is not None:

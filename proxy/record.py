@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType, field
 
+from proxy.lot import Lot
 from proxy.types import FailureKind, Incumbent, RoutePlan, Usage
 
 
@@ -74,6 +75,8 @@ class Grounds(Struct, frozen=True, omit_defaults=True):
     allowed: tuple[str, ...] | None = None
     tradeoff: int | None = None
     exploring: bool = False
+    lot: Lot | None = None
+    """What was left to chance."""
     own_effort: bool = False
     """The caller said itself how hard to think."""
 
@@ -107,6 +110,8 @@ class CallRecord(Struct):
     profile: str = ""
     scores: dict[str, float] = {}
     plan: tuple[str, ...] = ()
+    propensity: float | UnsetType = UNSET
+    """The chance with which the first of the plan was drawn. Unset where nothing was."""
     attempts: list[Attempt] = field(default_factory=list)
     usage: Usage | None = None
     cost_usd: float | None = None

@@ -15,6 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from proxy.effort import Effort
+from proxy.lot import Lot
 
 
 class Need(StrEnum):
@@ -276,6 +277,8 @@ class RoutePlan(Struct, frozen=True):
     """The caller's dial between quality (0) and cost (10)."""
     exploring: bool = False
     """It was ranked as if lasting evidence had moved nothing, to see whether that still holds."""
+    lot: Lot | None = None
+    """What of it was left to chance. None: nothing."""
     effort: Effort | None = None
     """How hard to think: each model is told the nearest level that it can be. None: nobody is told."""
     effort_why: str = ""
@@ -329,13 +332,10 @@ class FailureKind(StrEnum):
     """Not HTTP, not the right type, not JSON, empty, or ended before it was finished."""
     FIRST_TOKEN_TIMEOUT = "first_token_timeout"
     IDLE_TIMEOUT = "idle_timeout"
-    DEPARTED = "departed"
-    """It was to continue another model's broken stream, and said something else."""
-    LOCAL_LIMIT = "local_limit"
-    """Our own pool, file descriptors or memory."""
+    DEPARTED = "departed"  # it was to continue another model's broken stream, and said something else
+    LOCAL_LIMIT = "local_limit"  # our own pool, file descriptors or memory
     CALLER_LEFT = "caller_left"
-    CUT_SHORT = "cut_short"
-    """Given up on, so that another model could still answer within the caller's own deadline."""
+    CUT_SHORT = "cut_short"  # given up on, so that another could still answer within the caller's deadline
     DEADLINE = "deadline"  # the caller's own, for all
 
 

@@ -19,11 +19,12 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MOD
 
 MAY_IMPORT: dict[str, set[str]] = {
     "effort": set(),
-    "types": {"effort"},
-    "record": {"types"},
+    "lot": set(),
+    "types": {"effort", "lot"},
+    "record": {"lot", "types"},
     "errors": {"types"},
     "wire": {"types", "errors"},
-    "routing": {"effort", "types", "record", "errors"},
+    "routing": {"effort", "lot", "types", "record", "errors"},
     "telemetry": {"types", "record", "errors"},
     "providers": {"effort", "types", "errors", "wire"},
     "dispatch": {"effort", "types", "record", "errors", "wire", "providers"},
@@ -69,6 +70,7 @@ ONLY_IN = {
 
 DECIDES = (
     "proxy.effort",
+    "proxy.lot",
     "proxy.types",
     "proxy.record",
     "proxy.errors",

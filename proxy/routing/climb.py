@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
+from proxy.lot import Lot
 from proxy.routing import judge, rules, scoring
 from proxy.routing.conversation import Held, conversation, fingerprint, meet
 from proxy.routing.language import language
@@ -127,6 +128,8 @@ class Past(Struct, frozen=True):
     steering: Steering = FREE
     own_effort: bool = False
     """The caller said itself how hard to think."""
+    draw: float | None = None
+    """What was drawn then."""
 
 
 class Climb:
@@ -134,8 +137,9 @@ class Climb:
 
     __slots__ = (
         "_asked", "_features", "_incumbent", "_met", "_pool", "_read", "_shut", "choice",
-        "exploring", "firm", "ground", "headers", "judged", "judging", "key", "known", "named",
-        "own_effort", "profile", "question", "ranking", "session", "sight", "spoken", "steering",
+        "draw", "exploring", "firm", "ground", "headers", "judged", "judging", "key",
+        "known", "lot", "named", "own_effort", "profile", "question", "ranking", "session", "sight", "spoken",
+        "steering",
     )  # fmt: skip
 
     def __init__(
@@ -168,6 +172,10 @@ class Climb:
         """Who ranks, if not what the ground sees now."""
         self.exploring = False
         """It is looked past what lasting evidence has moved."""
+        self.draw: float | None = None
+        """0..1; None: nothing is drawn."""
+        self.lot: Lot | None = None
+        """What was left to chance, once it was looked at."""
         self.named = False
         """The caller's body names the conversation."""
         self.own_effort = False
@@ -192,7 +200,7 @@ class Climb:
         climb._asked, climb._incumbent = 0, past.incumbent
         climb.sight = Sight(past.standing, ground.policy.profiles, ground.lengths)
         climb._shut, climb.spoken = past.shut & ground.ids, past.language
-        climb.own_effort = past.own_effort
+        climb.own_effort, climb.draw = past.own_effort, past.draw
         return climb
 
     @property

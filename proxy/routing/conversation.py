@@ -84,7 +84,8 @@ def follow(plan: RoutePlan, model: str, hedged: bool, now: float) -> Held:
     if hedged and Need.TOOLS not in plan.features.needs:
         model = planned
     before = plan.incumbent
-    floor = before.floor if before is not None and _stands_in(plan, seen) else planned
+    meant = plan.lot.instead_of or planned if plan.lot is not None else planned
+    floor = before.floor if before is not None and _stands_in(plan, seen) else meant
     task = before.task if before is not None and continues(before, plan.features, seen) else seen.top
     return Held(model, floor, task, plan.features.prompt_tokens, plan.asked, now, plan.effort)
 

@@ -48,6 +48,7 @@ def described(plan: RoutePlan) -> dict[str, Any]:
         },
         "weights": dict(plan.weights),
         "exploring": plan.exploring,
+        "explore": _explore(plan),
         "judge": _judged(plan),
         "steering": _steering(plan),
         "effort": _effort(plan),
@@ -66,6 +67,14 @@ def described(plan: RoutePlan) -> dict[str, Any]:
         },
         "rungs": [{"step": r.step, "answer": r.answer, "took_us": round(r.took_us, 1)} for r in plan.rungs],
     }
+
+
+def _explore(plan: RoutePlan) -> dict[str, Any] | None:
+    """Who might have been asked first, and with what chance; None where nothing is left to chance."""
+    if plan.lot is None:
+        return None
+    odds = {model: round(chance, 4) for model, chance in plan.lot.chances.items()}
+    return {"chances": odds, "instead_of": plan.lot.instead_of or None}
 
 
 def _judged(plan: RoutePlan) -> dict[str, Any] | None:

@@ -41,6 +41,7 @@ def grounds(plan: RoutePlan, epoch: str) -> Grounds:
         allowed=tuple(sorted(plan.allowed)) if plan.allowed is not None else None,
         tradeoff=plan.tradeoff,
         exploring=plan.exploring,
+        lot=plan.lot,
         own_effort=plan.effort_why == OWN,
     )
 
@@ -78,4 +79,5 @@ def past(
         ranking=ranking,
         steering=Steering(frozenset(kept.allowed) if kept.allowed is not None else None, kept.tradeoff),
         own_effort=kept.own_effort,
+        draw=kept.lot.draw if kept.lot is not None else None,
     )

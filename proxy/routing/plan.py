@@ -6,7 +6,8 @@ from collections.abc import Collection, Container, Iterable
 
 FIRST = "the choice"
 ASKED_FOR = "asked for"
-"""Where a place of a plan comes from: the ladder, or the caller."""
+DRAWN = "drawn"
+"""Where the first place of a plan comes from: the ladder, the caller, chance."""
 
 
 def build(

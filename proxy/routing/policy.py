@@ -18,6 +18,7 @@ class Step(StrEnum):
     SCORING = "scoring"
     STICKY = "sticky"
     ESCALATION = "escalation"
+    EXPLORE = "explore"
     DEFAULT = "default"
 
 
@@ -98,6 +99,15 @@ class EscalationPolicy(Struct, frozen=True):
     """Rounds of tool calls in a row that brought nothing but errors."""
 
 
+class ExplorePolicy(Struct, frozen=True):
+    """Which decisions are drawn, so that it is seen what other models make of such asks."""
+
+    share: float = 0.0
+    """Of those that scores take, 0..0.2 go to another model than the best total. 0: none."""
+    models: int = 3
+    """The first so many by total may be drawn, the best one among them."""
+
+
 class EffortPolicy(Struct, frozen=True):
     """`reasoning_effort` by difficulty, for models that take it and callers that said nothing of it."""
 
@@ -165,6 +175,7 @@ class RoutingPolicy(Struct, frozen=True):
     cache: CachePolicy = CachePolicy()
     sticky: StickyPolicy = StickyPolicy()
     escalation: EscalationPolicy = EscalationPolicy()
+    explore: ExplorePolicy = ExplorePolicy()
     effort: EffortPolicy = EffortPolicy()
     judge: JudgePolicy = JudgePolicy()
     adapt: AdaptPolicy = AdaptPolicy()

@@ -233,6 +233,8 @@ class Replay:
             return f"{before} {self._unable(before, plan)}"
         if plan.route.startswith("rule:"):
             return f"{plan.route} holds"
+        if plan.lot is not None and plan.lot.instead_of:
+            return "another was drawn"
         if plan.route == "sticky":
             return "the conversation's model stays"
         return "another total is higher"

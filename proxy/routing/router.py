@@ -92,7 +92,8 @@ class Router:
         """`intents` are (name, description); `intent_needs` what a model must support to count as able.
 
         `shut` says of some models which of them may not be asked now; `moved` how far lasting evidence has
-        moved which. `chance` is 0..1 at random: below `adapt.explore` a decision looks past that.
+        moved which. `chance` is 0..1 at random: below `adapt.explore` a decision looks past that, and else
+        it says whom `explore` sends it to.
         `obstacle` says for a reader why a model may not be asked.
         """
         ready = {model.id: model for model in models}
@@ -115,10 +116,15 @@ class Router:
             epoch=next(_epochs),
         )
         self._chance = chance
-        self._explores = policy.adapt.enabled and policy.adapt.explore > 0.0
+        self._looks_past = policy.adapt.enabled and policy.adapt.explore > 0.0
+        self._draws = policy.explore.share > 0.0 and Step.EXPLORE in policy.ladder
         self._thinks = policy.effort.enabled
         self._remembers = Step.CACHE in policy.ladder and policy.cache.size > 0
-        idle = {Step.RULES: not policy.rules, Step.JUDGE: not policy.judge.enabled}
+        idle = {
+            Step.RULES: not policy.rules,
+            Step.JUDGE: not policy.judge.enabled,
+            Step.EXPLORE: not self._draws,
+        }
         self._ladder = tuple(step for step in policy.ladder if not idle.get(step))
         self._names = {name: model.id for model in ready.values() for name in (model.id, *model.aliases)}
         self._helm = Helm(self._names)
@@ -150,8 +156,8 @@ class Router:
         )
         climb.named = "session_id" in request.fields
         climb.own_effort = self._thinks and effort.said(request.fields)
-        if self._explores:
-            self._explore(climb)
+        if self._looks_past or self._draws:
+            self._draw(climb)
         if traced:
             return self._traced(climb, extract(request))
         for step in self._ladder:
@@ -164,10 +170,19 @@ class Router:
     def _steering(self, request: ChatRequest) -> Steering:
         return FREE if request.auto_router is None else self._helm.steer(request.auto_router)
 
-    def _explore(self, climb: Climb) -> None:
-        unmoved = self.ground.sight().unmoved
-        if unmoved is not None and self._chance() < self.ground.policy.adapt.explore:
-            climb.key, climb.sight, climb.exploring = 0, unmoved, True
+    def _draw(self, climb: Climb) -> None:
+        """One number for both: a decision that looks past what was moved is not sent elsewhere besides."""
+        unmoved = self.ground.sight().unmoved if self._looks_past else None
+        if unmoved is None and not self._draws:
+            return
+        draw = self._chance()
+        if unmoved is not None:
+            past = self.ground.policy.adapt.explore
+            if draw < past:
+                climb.key, climb.sight, climb.exploring = 0, unmoved, True
+                return
+            draw = (draw - past) / (1.0 - past)
+        climb.draw = draw if self._draws else None
 
     @property
     def least_effort(self) -> Effort | None:
@@ -210,7 +225,7 @@ class Router:
         """The same router with a memory of its own that keeps nothing: to explain decisions."""
         other = copy(self)
         other.ground = replace(self.ground, memory=_forgetful(self.ground.memory.clock))
-        other._remembers = other._explores = False
+        other._remembers = other._looks_past = other._draws = False
         return other
 
     def names(self) -> Iterable[str]:
@@ -251,6 +266,7 @@ class Router:
             allowed=climb.steering.allowed,
             tradeoff=climb.steering.tradeoff,
             exploring=climb.exploring,
+            lot=climb.lot,
             effort=level,
             effort_why=why,
         )
@@ -270,7 +286,13 @@ class Router:
             weights=asdict(climb.weights),
             expected=climb.expected,
             filtered=filtered(climb),
-            origins=plan.origins(made.models, first, self.ground.models[first].fallback, climb.shut),
+            origins=plan.origins(
+                made.models,
+                first,
+                self.ground.models[first].fallback,
+                climb.shut,
+                plan.DRAWN if made.lot and made.lot.instead_of else plan.FIRST,
+            ),
             efforts=effort.told(made.effort, map(self.ground.models.__getitem__, made.models)),
         )
 

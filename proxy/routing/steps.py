@@ -6,9 +6,10 @@
     scoring      the best total among those that can serve it
     sticky       the conversation stays with its model
     escalation   the caller struggles: a better model is next
+    explore      another model was drawn, to see what it makes of such asks
     default      the configured model, or the first that is ready
 
-Sticky and escalation may revise an earlier answer.
+Sticky, escalation and explore may revise an earlier answer.
 
 `STEPS` is the table; the order comes from `routing.yml`. What is remembered doesn't depend on circuits:
 a ranking holds everybody who is able, and whose circuit is shut is looked at on every climb.
@@ -18,7 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from proxy.routing import judge, rules
+from proxy.lot import Lot
+from proxy.routing import explore, judge, rules
 from proxy.routing.climb import Climb
 from proxy.routing.conversation import continues, switching
 from proxy.routing.lexicon import COMPLAINT
@@ -26,7 +28,7 @@ from proxy.routing.memory import decision
 from proxy.routing.policy import Step
 from proxy.types import Choice, Incumbent, Judged, Need
 
-REVISES = frozenset({Step.STICKY, Step.ESCALATION})
+REVISES = frozenset({Step.STICKY, Step.ESCALATION, Step.EXPLORE})
 """Rungs that are asked even when an earlier one has answered."""
 
 _REPEATED = 2.0
@@ -226,6 +228,19 @@ def struggles(climb: Climb) -> bool:
     return features.turns > 1 and climb.classification.struggle + repeated >= COMPLAINT
 
 
+def _explore(climb: Climb) -> Choice | None:
+    """What was drawn, if that isn't the choice itself."""
+    choice, odds = climb.choice, explore.chances(climb)
+    if choice is None or not odds:
+        return None
+    model = choice.model if climb.draw is None else explore.drawn(odds, climb.draw)
+    if model == choice.model:
+        climb.lot = Lot(odds, climb.draw)
+        return None
+    climb.lot = Lot(odds, climb.draw, instead_of=choice.model)
+    return Choice(Step.EXPLORE, model, str(Step.EXPLORE))
+
+
 def _scored(climb: Climb) -> str | None:
     """Whom scoring will choose, when it stands higher on the ladder."""
     return climb.best() if Step.SCORING in climb.ground.policy.ladder else None
@@ -248,6 +263,7 @@ STEPS: dict[Step, Callable[[Climb], Choice | None]] = {
     Step.SCORING: _scoring,
     Step.STICKY: _sticky,
     Step.ESCALATION: _escalation,
+    Step.EXPLORE: _explore,
     Step.DEFAULT: default,
 }
 """Every step has a rung."""

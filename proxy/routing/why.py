@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from proxy.routing import rules, scoring
+from proxy.routing import explore, rules, scoring
 from proxy.routing.climb import Climb
 from proxy.routing.policy import Step
 from proxy.routing.pool import unfit
@@ -168,6 +168,22 @@ def _escalation(climb: Climb) -> str:
     return f"nobody is enough better than {choice.model}"
 
 
+def _drawn(climb: Climb, before: Choice | None) -> str:
+    assert before is not None  # somebody is drawn instead of
+    model = climb.choice.model if climb.choice else ""
+    chance = climb.lot.chances[model] if climb.lot else 0.0
+    return f"drawn instead of {before.model}, with a chance of {chance:.3f}"
+
+
+def _explore(climb: Climb) -> str:
+    choice = climb.choice
+    if not climb.ground.policy.explore.share:
+        return "switched off"
+    if climb.lot and choice is not None:
+        return f"with a chance of {1.0 - climb.lot.chances[choice.model]:.3f} another model would be drawn"
+    return "nothing is drawn here" if not explore.free(climb) else "nobody else can be asked now"
+
+
 _STRUGGLE = "struggle:"
 """Evidence that the ask complains."""
 
@@ -175,6 +191,7 @@ SAID: dict[Step, Callable[[Climb, Choice | None], str]] = {
     Step.JUDGE: _verdict,
     Step.STICKY: _stayed,
     Step.ESCALATION: _escalated,
+    Step.EXPLORE: _drawn,
 }
 """Step -> why it took whom it took, after the choice before it; the others say it by their route."""
 
@@ -185,6 +202,7 @@ PASSED: dict[Step, Callable[[Climb], str]] = {
     Step.SCORING: _scoring,
     Step.STICKY: _sticky,
     Step.ESCALATION: _escalation,
+    Step.EXPLORE: _explore,
     Step.DEFAULT: _scoring,
 }
 """Step -> why it had no answer. Every step has one."""

@@ -168,6 +168,8 @@ def _resolved(
             )
             default = None
     judge = _judge(judge, reader, known, warnings.append)
+    if policy.explore.share and Step.EXPLORE not in policy.ladder:
+        warnings.append("explore.share: nobody is drawn, for `ladder` lacks 'explore': add it behind sticky")
     if policy.effort.enabled and not known.thinks:
         warnings.append(
             "effort.enabled: no ready model has levels of reasoning_effort, so nobody is told any"

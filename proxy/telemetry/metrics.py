@@ -28,7 +28,8 @@ OUTCOMES = frozenset({"ok", "error", "refused", "caller_left", "aborted"})
 ATTEMPT_OUTCOMES = frozenset({"ok", "failed", "skipped", "cancelled", "cut", "judge"})
 KINDS = frozenset(FailureKind)
 RELOADS = frozenset({"changed", "unchanged", "refused"})
-ROUTES = frozenset({"cache", "semantic", "judge", "score", "sticky", "escalation", "default", "explicit"})
+ROUTES = frozenset({"cache", "semantic", "judge", "score", "sticky", "escalation", "explore", "default",
+                    "explicit"})  # fmt: skip
 RULE = "rule:"
 """Before the name of a rule; rules are named in the configuration."""
 REASONS = frozenset({"circuit_open", "key_refused", "quota_exhausted", "throttled", "probe_in_flight",

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from proxy.lot import Lot
 from proxy.routing.conversation import CACHEABLE, Held, continues, fingerprint, follow, meet, switching
 from proxy.routing.policy import StickyPolicy, Weights
 from proxy.routing.scoring import felt
@@ -75,6 +76,7 @@ def plan(*models: str, route: str = "score", **members: Any) -> RoutePlan:
 
 
 BEFORE = Incumbent("a", "b", "code")
+DRAWN = Lot({"a": 0.9, "c": 0.1}, 0.05, "a")
 LOOP = replace(SECOND, tool_loop=True)
 
 
@@ -88,6 +90,7 @@ LOOP = replace(SECOND, tool_loop=True)
             plan("a", "b", features=replace(SECOND, needs=frozenset({Need.TOOLS}))), "b", True, "b", "a",
             id="but where it may have begun with tools",
         ),
+        pytest.param(plan("c", lot=DRAWN), "c", False, "c", "a", id="who was drawn stands in"),
         pytest.param(plan("c", incumbent=BEFORE), "c", False, "c", "c", id="a better one takes over"),
         pytest.param(
             plan("c", incumbent=BEFORE, shut=frozenset("b")), "c", False, "c", "b",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.dispatch.call import cost
 from proxy.errors import ApiError
+from proxy.lot import Lot
 from proxy.record import Grounds
 from proxy.routing.effort import OWN
 from proxy.routing.grounds import grounds
@@ -269,6 +270,7 @@ def test_each_of_the_grounds_is_what_its_name_says() -> None:
         allowed=frozenset({"m", "b"}),
         tradeoff=4,
         exploring=True,
+        lot=Lot({"m": 0.9, "n": 0.1}, 0.5),
         effort_why=OWN,
     )
     assert grounds(plan, "epoch") == Grounds(
@@ -291,6 +293,7 @@ def test_each_of_the_grounds_is_what_its_name_says() -> None:
         allowed=("b", "m"),
         tradeoff=4,
         exploring=True,
+        lot=Lot({"m": 0.9, "n": 0.1}, 0.5),
         own_effort=True,
     )
 

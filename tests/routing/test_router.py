@@ -545,6 +545,7 @@ def test_a_traced_plan_gives_its_reasons() -> None:
         ("scoring", "or/large (score)"),
         ("sticky", "passed: the conversation is with nobody yet"),
         ("escalation", "passed: nothing says that the caller struggles"),
+        ("explore", "passed: switched off"),
         ("default", "not asked: an earlier rung answered"),
     ]
     assert all(rung.took_us > 0 for rung in plan.rungs[:5])

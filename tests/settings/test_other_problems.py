@@ -100,6 +100,14 @@ ROUTING_CASES: list[Case] = [
         ["rules[0].when.intent: expected a list, not 'math'"],
     ),
     (
+        "more is left to chance than a fifth",
+        "explore: {share: 0.5, models: 1}\n",
+        [
+            "explore.share: 0.5 is out of range: must be between 0 and 0.2",
+            "explore.models: 1 is out of range: must be 2 or more",
+        ],
+    ),
+    (
         "levels of effort the wrong way round",
         "effort: {enabled: true, low: 0.7, high: 0.4}\n",
         ["effort.low: 0.7 is above high, 0.4: lower it"],

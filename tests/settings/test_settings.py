@@ -152,6 +152,13 @@ def test_levels_that_no_ready_model_takes_are_warned_of(tmp_path: Path, levels: 
     assert settings.warnings.count(said) == told
 
 
+def test_a_share_to_be_drawn_without_a_rung_for_it_is_warned_of(tmp_path: Path) -> None:
+    policy = "explore: {share: 0.1}\n"
+    assert not loaded(tmp_path, {ROUTING: policy}).warnings
+    (said,) = loaded(tmp_path, {ROUTING: policy + "ladder: [rules, scoring]\n"}).warnings
+    assert said.startswith("explore.share: nobody is drawn, for `ladder` lacks 'explore'")
+
+
 def test_what_names_a_model_that_is_left_out_is_warned_of_and_does_without(tmp_path: Path) -> None:
     text = """rules: [{name: r, model: c}, {name: q, model: [c, s]}]
 default_model: c
