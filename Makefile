@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 AIMOCK := @copilotkit/aimock@1.43.0
+PORTKEY := @portkey-ai/gateway@1.15.2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:  ## what there is to make
@@ -52,7 +53,7 @@ soak: .venv/.dev  ## 20 minutes of mixed load and faults: memory, descriptors, t
 forty: .venv/.dev  ## which models forty asks go to, by profile: the README's table
 	@$(BIN)/python -m tests.routing.forty --readme
 
-bench: .venv/.dev  ## CPU, latency and memory beside the raw floor and, when installed, nginx and LiteLLM
+bench: .venv/.dev  ## CPU, latency and memory beside the raw floor and, when installed, nginx, LiteLLM and Portkey
 	$(BIN)/python -m tests.bench.run --write
 
 prometheus:  ## install Debian's prometheus and promtool; without them the tests of deploy/ skip, and say so
@@ -71,6 +72,7 @@ dashboards:  ## check the Grafana dashboards by Grafana's own schema (needs Go);
 bench-peers:  ## install the peers that `make bench` compares with
 	$(PYTHON) -m venv .cache/peers
 	.cache/peers/bin/pip install --quiet 'litellm[proxy]'
+	-npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix .cache/peers $(PORTKEY)
 	-apt-get install --yes --quiet nginx-light
 
 train:  ## train what is learned: intents and their weight from tests/train/exemplars, difficulty from outcomes that aren't here

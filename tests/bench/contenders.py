@@ -5,6 +5,7 @@ silent   the same                 without log lines and call log: what telemetry
 floor    tests/bench/floor.py     what a relay in Python costs when it does nothing else
 nginx    one worker, access log   when it is installed
 litellm  one worker, a key        when `make bench-peers` has installed it
+portkey  its gateway, no plugin   likewise
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ import yaml
 from tests.bench.prompts import bodies
 
 ROOT = Path(__file__).resolve().parents[2]
-LITELLM = ROOT / ".cache" / "peers" / "bin" / "litellm"
+PEERS = ROOT / ".cache" / "peers"
+LITELLM = PEERS / "bin" / "litellm"
+PORTKEY = PEERS / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
 KEY = "sk-bench"
 PATIENCE = {"litellm": 120.0}
 """Seconds that a contender may take until its first answer; 20 for all others."""
@@ -41,6 +44,10 @@ class Process:
     port: int
     log: Path
     environ: Mapping[str, str] = field(default_factory=dict)
+    head: str = ""
+    """Header lines that it wants with each request."""
+    streams: bool = True
+    """Whether it can stream."""
     started_in: float = 0.0
     """Seconds from its start to its first good answer."""
     _child: subprocess.Popen[bytes] | None = None
@@ -77,7 +84,7 @@ class Process:
         return self._child.pid
 
     def _until_answer(self, deadline: float) -> None:
-        while not answers(self.port):
+        while not answers(self.port, self.head):
             if self._ended() or time.perf_counter() > deadline:
                 self.stop()
                 raise RuntimeError(f"{self.name} gave no answer:\n{self.log.read_text()[-3000:]}")
@@ -87,10 +94,11 @@ class Process:
         return self._child is not None and self._child.poll() is not None
 
 
-def answers(port: int) -> bool:
-    """Whether a chat is answered with 200 there."""
+def answers(port: int, head: str = "") -> bool:
+    """Whether a chat with these header lines is answered with 200 there."""
     body = next(bodies("auto"))
     headers = {"content-type": "application/json", "authorization": f"Bearer {KEY}"}
+    headers |= dict(line.split(": ", 1) for line in head.splitlines())
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request("POST", "/v1/chat/completions", body, headers)
@@ -176,12 +184,25 @@ def litellm(upstream: int, place: Path) -> Process | None:
     return Process("litellm", command, port, place / "litellm.log", environ)
 
 
+def portkey(upstream: int, place: Path) -> Process | None:
+    node = shutil.which("node")
+    if node is None or not PORTKEY.exists():
+        return None
+    port = free_port()
+    head = f"x-portkey-provider: openai\r\nx-portkey-custom-host: http://127.0.0.1:{upstream}/v1\r\n"
+    command = [node, str(PORTKEY), f"--port={port}", "--headless"]
+    environ = {"NODE_ENV": "production"}
+    # 1.15.2 as npm installs it answers every stream with 500 (`TypeError: immutable`).
+    return Process("portkey", command, port, place / "portkey.log", environ, head, streams=False)
+
+
 MAKERS: dict[str, Callable[[int, Path], Process | None]] = {
     "kuro": kuro,
     "silent": silent,
     "floor": floor,
     "nginx": nginx,
     "litellm": litellm,
+    "portkey": portkey,
 }
 
 

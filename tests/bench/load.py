@@ -42,6 +42,8 @@ class Plan(msgspec.Struct, frozen=True):
     requests: int = 1000
     path: str = "/v1/chat/completions"
     key: str = "sk-bench"
+    head: str = ""
+    """Header lines more, each ended by CR LF."""
     model: str = "auto"
     events: int = 0
     rate: int = 0
@@ -81,7 +83,7 @@ class Run:
         )
         self._head = (
             f"POST {plan.path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-            f"accept: application/json\r\nauthorization: Bearer {plan.key}\r\ncontent-length: "
+            f"accept: application/json\r\nauthorization: Bearer {plan.key}\r\n{plan.head}content-length: "
         ).encode()
 
     def next(self) -> bytes | None:

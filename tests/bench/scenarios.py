@@ -24,8 +24,8 @@ from tests.bench.decision import Costs
 from tests.bench.load import Plan, Report
 from tests.bench.measure import Watch, cpu_seconds, median_ratio, resident_mb
 
-SLOW = 15
-"""LiteLLM gets so many times fewer requests: the figure is per request, and the run has an end."""
+SLOW = {"litellm": 15, "portkey": 4}
+"""They get so many times fewer requests: the figure is per request, and the run has an end."""
 
 
 @dataclass(frozen=True)
@@ -139,24 +139,24 @@ def stream(bench: Bench) -> list[Row]:
 
 def _cpu(bench: Bench, work: Work) -> list[Row]:
     """Rounds in which every contender has its turn; then a row for each that kuro is compared with."""
-    turns: dict[str, list[Turn]] = {name: [] for name in bench.running}
-    for name in bench.running:
+    names = [name for name, process in bench.running.items() if process.streams or not work.plan.events]
+    turns: dict[str, list[Turn]] = {name: [] for name in names}
+    for name in names:
         _turn(bench, name, work, 0.2)
     for turn in range(bench.rounds):
-        names = list(bench.running)
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             turns[name].append(_turn(bench, name, work))
-    rows = [_against(work, name, turns) for name in bench.running if name != "kuro"]
+    rows = [_against(work, name, turns) for name in names if name != "kuro"]
     return rows if work.plan.events else [*rows, _waits(work, turns)]
 
 
 def _turn(bench: Bench, name: str, work: Work, part: float = 1.0) -> Turn:
     process = bench.running[name]
-    requests = bench.count(int(work.plan.requests * part))
-    if name == "litellm":
-        requests = max(1, requests // SLOW)
+    requests = max(1, bench.count(int(work.plan.requests * part)) // SLOW.get(name, 1))
     connections = min(work.plan.connections, requests)
-    plan = msgspec.structs.replace(work.plan, port=process.port, requests=requests, connections=connections)
+    plan = msgspec.structs.replace(
+        work.plan, port=process.port, requests=requests, connections=connections, head=process.head
+    )
     before = cpu_seconds(process.pid)
     report = bench.load(name, plan)
     spent = cpu_seconds(process.pid) - before
