@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from math import inf
 
-from proxy.dispatch.circuit import (
+from proxy.dispatch.circuit import Circuit, Permit, Setting
+from proxy.dispatch.policy import BreakerPolicy
+from proxy.dispatch.states import (
     KEY_REFUSED,
     QUOTA_EXHAUSTED,
-    Circuit,
     CircuitView,
     Listener,
     Override,
-    Permit,
     Refusal,
-    Setting,
     State,
 )
-from proxy.dispatch.policy import BreakerPolicy
 
 __all__ = ["Breakers", "CircuitView", "Listener", "Override", "Permit", "Refusal", "State"]
 

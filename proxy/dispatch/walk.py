@@ -11,8 +11,8 @@ from math import isfinite
 
 from msgspec import Struct
 
-from proxy.dispatch.circuit import DISABLED, KEY_REFUSED, QUOTA_EXHAUSTED
 from proxy.dispatch.policy import RetryPolicy
+from proxy.dispatch.states import DISABLED, KEY_REFUSED, QUOTA_EXHAUSTED
 from proxy.errors import ApiError, retry_headers
 from proxy.providers.failure import VERDICTS, Next, Retry, Verdict
 from proxy.types import Failure, FailureKind, Model
