@@ -8,6 +8,7 @@ from math import inf
 from proxy.dispatch.circuit import Circuit, Permit, Setting
 from proxy.dispatch.policy import BreakerPolicy
 from proxy.dispatch.states import (
+    GATES,
     KEY_REFUSED,
     QUOTA_EXHAUSTED,
     CircuitView,
@@ -21,7 +22,7 @@ __all__ = ["Breakers", "CircuitView", "Listener", "Override", "Permit", "Refusal
 
 
 _NONE: frozenset[str] = frozenset()
-_PASSING = frozenset({"circuit_open", KEY_REFUSED, QUOTA_EXHAUSTED, "throttled", "disabled"})
+_PASSING = frozenset({"circuit_open", KEY_REFUSED, QUOTA_EXHAUSTED, "disabled", *GATES.values()})
 """Reasons that end by themselves, at a known time."""
 
 

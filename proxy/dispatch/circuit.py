@@ -27,6 +27,7 @@ from proxy.dispatch.states import (
     DISABLED,
     KEY_REFUSED,
     QUOTA_EXHAUSTED,
+    THROTTLED,
     CircuitView,
     Listener,
     Override,
@@ -55,13 +56,13 @@ class Permit:
         if circuit is not None:
             circuit.succeeded(self)
 
-    def failure(self, effect: Effect, retry_after: float | None = None) -> None:
-        """It didn't; `retry_after` shuts the model's gate for as many seconds."""
+    def failure(self, effect: Effect, retry_after: float | None = None, gate: str = THROTTLED) -> None:
+        """It didn't; `retry_after` shuts the model's gate for as many seconds, for the reason `gate`."""
         circuit, self._circuit = self._circuit, None
         if circuit is None:
             return
         if retry_after is not None:
-            circuit.throttle(retry_after)
+            circuit.throttle(retry_after, gate)
         if effect is Effect.NEUTRAL:
             circuit.learned_nothing(self)
         else:
@@ -96,7 +97,7 @@ class Circuit:
     """One model's circuit and its two gates."""
 
     __slots__ = (
-        "_bad", "_disabled_until", "_failures", "_lease_until", "_long", "_model", "_not_found",
+        "_bad", "_disabled_until", "_failures", "_gate", "_lease_until", "_long", "_model", "_not_found",
         "_opened_at", "_openings", "_override", "_probe", "_reason", "_results", "_setting", "_since",
         "_state", "_successes", "_throttled_until", "_until", "generation", "quiet",
     )  # fmt: skip
@@ -114,6 +115,8 @@ class Circuit:
         self._not_found = False
         self._long = ""
         """The reason of an opening that is long."""
+        self._gate = THROTTLED
+        """Why the gate is shut, while it is."""
         self._probe: Permit | None = None
         self._until = self._opened_at = self._lease_until = 0.0
         self._throttled_until = self._disabled_until = 0.0
@@ -132,7 +135,7 @@ class Circuit:
             return Refusal(Override.OPEN.value, self._setting.policy.open_cap)
         opening, gate = self._until - now, self._throttled_until - now
         if opening > 0.0 or gate > 0.0:
-            reason = self._long or "circuit_open" if opening >= gate else "throttled"
+            reason = self._long or "circuit_open" if opening >= gate else self._gate
             return Refusal(reason, max(opening, gate))
         if self._probing(now):
             return Refusal("probe_in_flight", PROBE_WAIT)
@@ -209,9 +212,11 @@ class Circuit:
         if permit is self._probe:
             self._probe = None
 
-    def throttle(self, seconds: float) -> None:
+    def throttle(self, seconds: float, gate: str = THROTTLED) -> None:
         """Shuts the gate for so long; never shortens it."""
-        self._throttled_until = max(self._throttled_until, self._setting.clock() + seconds)
+        until = self._setting.clock() + seconds
+        if until > self._throttled_until:
+            self._throttled_until, self._gate = until, gate
         self._calm(False)
 
     def _heeds(self, permit: Permit) -> bool:

@@ -26,6 +26,7 @@ from proxy.dispatch.hedge import Hedges, Racer, race
 from proxy.dispatch.lane import Lane
 from proxy.dispatch.policy import RetryPolicy
 from proxy.dispatch.splice import PREFILL_REFUSED, Seam, may_splice, prefilled
+from proxy.dispatch.states import GATES, THROTTLED
 from proxy.dispatch.walk import Limits, Try, Walk, exhausted, refused
 from proxy.effort import Effort
 from proxy.errors import ApiError, UpstreamError
@@ -302,7 +303,7 @@ class Executor(Struct, frozen=True):
     def _settle(self, lane: Lane, permit: Permit, failure: Failure) -> None:
         verdict = VERDICTS[failure.kind]
         retry_after = failure.retry_after if verdict.throttles else None
-        permit.failure(verdict.effect, retry_after)
+        permit.failure(verdict.effect, retry_after, GATES.get(failure.kind, THROTTLED))
         if verdict.effect is not Effect.NEUTRAL or failure.kind is FailureKind.RATE_LIMIT:
             self.books.observe(lane.model.id, False, None, None, True)
 

@@ -7,10 +7,21 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from proxy.types import FailureKind
+
 DISABLED = "disabled"
 """The reason of a refusal by the operator's gate."""
 KEY_REFUSED, QUOTA_EXHAUSTED = "key_refused", "quota_exhausted"
 """The reasons of a refusal by a long opening: nobody is to blame but us, and callers are told so."""
+
+THROTTLED = "throttled"
+GATES = {
+    FailureKind.RATE_LIMIT: THROTTLED,
+    FailureKind.UNAVAILABLE: "unavailable",
+    FailureKind.OVERLOADED: "overloaded",
+}
+"""What shuts the Retry-After gate -> the reason of its refusals: whoever comes next is told the same. Every
+kind that throttles has a row (a test holds this)."""
 
 
 class State(StrEnum):
@@ -30,8 +41,8 @@ class Override(StrEnum):
 
 
 class Refusal(Struct, frozen=True):
-    """No permit: `circuit_open`, `key_refused`, `quota_exhausted`, `throttled`, `probe_in_flight`, `disabled`
-    or `forced_open`."""
+    """No permit: `circuit_open`, `key_refused`, `quota_exhausted`, `throttled`, `unavailable`, `overloaded`,
+    `probe_in_flight`, `disabled` or `forced_open`."""
 
     reason: str
     retry_after: float

@@ -12,15 +12,13 @@ from math import isfinite
 from msgspec import Struct
 
 from proxy.dispatch.policy import RetryPolicy
-from proxy.dispatch.states import DISABLED, KEY_REFUSED, QUOTA_EXHAUSTED
+from proxy.dispatch.states import DISABLED, GATES, KEY_REFUSED, QUOTA_EXHAUSTED, THROTTLED
 from proxy.errors import ApiError, retry_headers
 from proxy.providers.failure import VERDICTS, Next, Retry, Verdict
 from proxy.types import Failure, FailureKind, Model
 
 GATE_SLACK = 0.01
 """Seconds added to a Retry-After, so that the gate it shut is open again for certain."""
-THROTTLED = "throttled"
-"""The reason of a refusal by the Retry-After gate."""
 PATIENT = 2.0
 """Seconds of Retry-After that are waited out inline; longer ones go to the next model."""
 
@@ -209,22 +207,14 @@ def refused(retry_after: float, reasons: Mapping[str, str]) -> ApiError:
     """What the caller gets when every model was skipped: circuits are shut, or all are rate limited, or
     taken out of service; `retry_after` is infinite when nobody knows how long."""
     common = set(reasons.values())
-    if common and common <= _OURS.keys():
-        # As the call was told that opened the circuit: nothing has changed since.
-        verdict = VERDICTS[min((_OURS[reason] for reason in common), key=_RANK.__getitem__)]
+    if common and common <= _CAUSES.keys():
+        # As the call was told that shut it: nothing has changed since.
+        verdict = VERDICTS[min((_CAUSES[reason] for reason in common), key=_RANK.__getitem__)]
         return ApiError(
             verdict.status,
-            _shut(reasons),
+            _rate_limited(reasons) if common == {THROTTLED} else _shut(reasons),
             type=verdict.type,
             code=verdict.code,
-            headers=retry_headers(retry_after),
-        )
-    if common == {THROTTLED}:
-        return ApiError(
-            429,
-            f"Rate limited: {', '.join(reasons)} asked for patience.",
-            type="rate_limit_error",
-            code="rate_limit_exceeded",
             headers=retry_headers(retry_after),
         )
     return ApiError(
@@ -236,8 +226,12 @@ def refused(retry_after: float, reasons: Mapping[str, str]) -> ApiError:
     )
 
 
-_OURS = {KEY_REFUSED: FailureKind.AUTH, QUOTA_EXHAUSTED: FailureKind.QUOTA}
-"""Why nobody is asked -> the failure that led to it, where that is our own doing and lasts."""
+_CAUSES = {
+    KEY_REFUSED: FailureKind.AUTH,
+    QUOTA_EXHAUSTED: FailureKind.QUOTA,
+    **{reason: kind for kind, reason in GATES.items()},
+}
+"""Why nobody is asked -> the failure that led to it, where one alone did and says how long it lasts."""
 _TOLD = {
     KEY_REFUSED: "the proxy's own key was refused",
     QUOTA_EXHAUSTED: "the proxy's own quota is exhausted",
@@ -247,6 +241,10 @@ _TOLD = {
 
 def _out_of_service(models: Iterable[str]) -> str:
     return f"Taken out of service by the operator: {', '.join(models)}."
+
+
+def _rate_limited(models: Iterable[str]) -> str:
+    return f"Rate limited: {', '.join(models)} asked for patience."
 
 
 def _shut(reasons: Mapping[str, str]) -> str:

@@ -32,8 +32,8 @@ ROUTES = frozenset({"cache", "semantic", "judge", "score", "sticky", "escalation
                     "explicit"})  # fmt: skip
 RULE = "rule:"
 """Before the name of a rule; rules are named in the configuration."""
-REASONS = frozenset({"circuit_open", "key_refused", "quota_exhausted", "throttled", "probe_in_flight",
-                     "disabled", "forced_open"})  # fmt: skip
+REASONS = frozenset({"circuit_open", "key_refused", "quota_exhausted", "throttled", "unavailable",
+                     "overloaded", "probe_in_flight", "disabled", "forced_open"})  # fmt: skip
 """Why a model was passed over."""
 STATES = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 """Of circuits, and how they are drawn."""

@@ -243,6 +243,14 @@ class TestGate:
         house.breakers.throttle(MODEL, 1)
         assert house.refusal().retry_after == 30
 
+    def test_it_knows_what_shut_it(self, house: House) -> None:
+        house.permit().failure(Effect.NEUTRAL, 3.0, "overloaded")
+        assert house.refusal() == Refusal("overloaded", 3.0)
+        house.breakers.throttle(MODEL, 2.0)
+        assert house.refusal() == Refusal("overloaded", 3.0), "the other would have let go sooner"
+        house.breakers.throttle(MODEL, 30.0)
+        assert house.refusal() == Refusal("throttled", 30.0)
+
     def test_a_late_result_shuts_it_all_the_same(self, house: House) -> None:
         late = house.permit()
         house.play("xxxxx")

@@ -260,6 +260,23 @@ def test_one_that_is_only_shut_hides_that_others_are_disabled() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("reasons", "told"),
+    [
+        pytest.param(["overloaded"], (503, "upstream_overloaded"), id="too much to do"),
+        pytest.param(["unavailable", "unavailable"], (503, "upstream_unavailable"), id="out of order"),
+        pytest.param(["overloaded", "throttled"], (429, "rate_limit_exceeded"), id="one of each"),
+        pytest.param(["key_refused", "throttled"], (429, "rate_limit_exceeded"), id="and our key"),
+    ],
+)
+def test_who_asked_for_patience_is_told_of_as_to_the_first_call(
+    reasons: list[str], told: tuple[int, str]
+) -> None:
+    error = refused(7.5, dict(zip(("small", "large"), reasons, strict=False)))
+    assert (error.status, error.code) == told
+    assert dict(error.headers)["retry-after"] == "8"
+
+
 def test_when_every_model_asked_for_patience() -> None:
     error = refused(7.5, {"small": "throttled", "large": "throttled"})
     assert (error.status, error.code) == (429, "rate_limit_exceeded")

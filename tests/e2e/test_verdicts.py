@@ -225,11 +225,10 @@ def shut_out(proxy: Kuro, stub: StubUpstream, case: Case) -> None:
         assert told.text == f"Hello from {SPARE}."
         return
     ours = case.row.code in ("upstream_auth_error", "upstream_quota_exhausted")
-    if ours:  # it is told as it was the first time
+    if ours or case.row.gated:  # it is told as it was the first time
         assert (told.status, told.error["code"]) == (case.row.status, case.row.code)
-        assert "the proxy's own" in told.error["message"]
-    elif case.row.gated:
-        assert (told.status, told.error["code"]) == (429, "rate_limit_exceeded")
+        assert told.error["type"] == case.row.type
+        assert not ours or "the proxy's own" in told.error["message"]
     else:
         assert (told.status, told.error["code"]) == (503, "no_healthy_upstream")
     assert told.headers["x-kuro-attempts"] == "0"

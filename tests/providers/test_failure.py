@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.dispatch.states import GATES
 from proxy.providers.failure import VERDICTS, Effect, Next, Retry
 from proxy.types import FailureKind
 
@@ -16,6 +17,7 @@ def test_every_kind_has_a_verdict() -> None:
 def test_verdicts_are_coherent(kind: FailureKind) -> None:
     verdict = VERDICTS[kind]
     assert 400 <= verdict.status <= 599
+    assert verdict.throttles == (kind in GATES), "a gate knows what shut it"
     assert not (verdict.throttles and not verdict.again), "who throttles may be asked again"
     if verdict.passes:
         assert verdict.retry is Retry.NO
