@@ -138,8 +138,8 @@ class Climb:
     __slots__ = (
         "_asked", "_features", "_incumbent", "_met", "_pool", "_read", "_shut", "choice",
         "draw", "exploring", "firm", "ground", "headers", "judged", "judging", "key",
-        "known", "lot", "named", "own_effort", "profile", "question", "ranking", "session", "sight", "spoken",
-        "steering",
+        "known", "lot", "named", "own_effort", "profile", "question", "ranking", "said", "session", "sight",
+        "spoken", "steering",
     )  # fmt: skip
 
     def __init__(
@@ -176,6 +176,8 @@ class Climb:
         """0..1; None: nothing is drawn."""
         self.lot: Lot | None = None
         """What was left to chance, once it was looked at."""
+        self.said = b""
+        """What the request says, in its plain form; empty where that isn't known."""
         self.named = False
         """The caller's body names the conversation."""
         self.own_effort = False
@@ -230,7 +232,7 @@ class Climb:
         if self._asked is None:
             features = self.features
             named = self.named or (features.turns < 2 and not NAMED.isdisjoint(self.headers))
-            self._asked = fingerprint(self.key, features, named) if self.session else 0
+            self._asked = fingerprint(self.said, features, named) if self.session else 0
         return self._asked
 
     @property

@@ -10,6 +10,8 @@ for need. Its first turn is nobody's: a request without an answer in it continue
 
 from __future__ import annotations
 
+from zlib import crc32
+
 from msgspec import Struct
 
 from proxy.effort import Effort
@@ -43,20 +45,24 @@ class Held(Struct, frozen=True, gc=False):
 
 
 def conversation(session: str, profile: str) -> int:
-    """Under which the map of conversations knows one: another profile is another conversation.
+    """Under which every process knows one: another profile is another conversation.
 
-    A keyed hash, as of a request: there may be fifty thousand, and the text takes twice as much.
+    Sessions are digests; what is taken of them is as good as a hash, while Python's own differs from process
+    to process. A number, for there may be fifty thousand, and the text takes twice as much.
     """
-    return hash((session, profile))
+    return int.from_bytes(f"{profile} {session}".encode(), "big") % _PRIME
 
 
-def fingerprint(key: int, features: Features, named: bool) -> int:
-    """Knows the same messages again. A first turn that comes twice may be two callers' own, unless they
-    `named` the conversation: then nothing is known again, and it is 0."""
+def fingerprint(said: bytes, features: Features, named: bool) -> int:
+    """Knows the same messages again, in every process, by what they `said` or, of long ones, by features. A
+    first turn that comes twice may be two callers' own, unless they `named` the conversation: then nothing is
+    known again, and it is 0. Who makes two that are alike deceives nobody but himself."""
     if features.turns < 2 and not named:
         return 0
-    made = key or hash((features.ask, features.prompt_tokens, features.turns))
-    return made & _SMALL or 1
+    if not said:
+        facts = f"{features.prompt_tokens} {features.turns} {features.ask}"
+        said = facts.encode("utf-8", "surrogatepass")
+    return crc32(said) & _SMALL or 1
 
 
 def meet(held: Held, asked: int, now: float, policy: StickyPolicy) -> Incumbent:
@@ -119,3 +125,5 @@ def switching(
 
 _SMALL = 0x3FFF_FFFF
 """Integers up to this take the least memory, and there may be fifty thousand."""
+_PRIME = (1 << 60) - 93
+"""The greatest below 2^60, up to which they take the next least."""

@@ -161,25 +161,30 @@ class Glance(Generic[Value]):
         return self._value
 
 
-def digest(request: ChatRequest, *beside: Hashable) -> int:
-    """Stands for all of a request that `extract` reads, and for what its decision depends on `beside` it.
+def plain(request: ChatRequest) -> bytes:
+    """All of a request that `extract` reads, without case and white space, which hardly matter to a decision.
 
-    Case and white space don't count, as they hardly do for the decision: requests with equal digests have
-    equal features but for the spelling of their asks, and are within a factor of two as long. 0 for one
-    that isn't worth remembering. It is Python's own keyed hash: good for this process, and nobody outside can
-    know two texts that have the same.
+    Requests that are alike in it have equal features but for the spelling of their asks, and are within a
+    factor of two as long. Empty for one that isn't worth remembering.
     """
     if len(request.body) > REMEMBERED:
-        return 0
+        return b""
     try:
         read = _encode((request.messages, [*map(request.fields.get, READS)]))
     except (TypeError, ValueError, OverflowError, RecursionError):
-        return 0
-    plain = read if read.isascii() else read.decode().casefold().encode()
-    plain = plain.translate(_LOWER, b" ")
-    if _ESCAPE in plain:
-        plain = plain.replace(b"\\n", b"").replace(b"\\t", b"")
-    return hash((plain, len(read).bit_length(), beside)) or 1
+        return b""
+    text = read if read.isascii() else read.decode().casefold().encode()
+    text = text.translate(_LOWER, b" ")
+    if _ESCAPE in text:
+        text = text.replace(b"\\n", b"").replace(b"\\t", b"")
+    return b"%d%b" % (len(read).bit_length(), text)
+
+
+def digest(said: bytes, *beside: Hashable) -> int:
+    """Stands for what was said, in its plain form, and for what its decision depends on `beside` it; 0 for
+    nothing. It is Python's own keyed hash: good for this process, and nobody outside can know two texts that
+    have the same."""
+    return (hash((said, beside)) or 1) if said else 0
 
 
 _LOWER = bytes(range(256)).lower()

@@ -20,7 +20,7 @@ from proxy.routing import effort, judge, plan, refusal, rules, scoring
 from proxy.routing.climb import Climb, Ground, Memory, Past, Sight
 from proxy.routing.conversation import conversation, follow
 from proxy.routing.features import extract
-from proxy.routing.memory import Clock, Glance, Once, Recent, digest
+from proxy.routing.memory import Clock, Glance, Once, Recent, digest, plain
 from proxy.routing.policy import RoutingPolicy, Step
 from proxy.routing.pool import Pools
 from proxy.routing.standing import Candidate, Standing, View, candidates, standing
@@ -149,11 +149,13 @@ class Router:
         if profile is None:
             explicit = self._listed if request.models else self._named
             return explicit(request, traced)
-        key = self._key(request, headers, profile) if self._remembers else 0
+        said = plain(request) if self._remembers else b""
+        key = self._key(said, request, headers, profile)
         steering = self._steering(request)
         climb = Climb(
             self.ground, partial(extract, request), key, headers, profile, session, judging, steering
         )
+        climb.said = said
         climb.named = "session_id" in request.fields
         climb.own_effort = self._thinks and effort.said(request.fields)
         if self._looks_past or self._draws:
@@ -233,12 +235,12 @@ class Router:
         yield from self._profiles
         yield from self._names
 
-    def _key(self, request: ChatRequest, headers: Mapping[str, str], profile: str) -> int:
+    def _key(self, said: bytes, request: ChatRequest, headers: Mapping[str, str], profile: str) -> int:
         """All that a decision is made of, but for circuits, observations and conversations."""
         ground = self.ground
         read = tuple([headers.get(name) for name in ground.headers]) if ground.headers else None
         beside = (ground.epoch, profile, read)
-        return digest(request, *(beside if request.auto_router is None else (*beside, request.auto_router)))
+        return digest(said, *(beside if request.auto_router is None else (*beside, request.auto_router)))
 
     def _planned(self, climb: Climb) -> RoutePlan:
         ground, choice = self.ground, climb.choice or default(climb)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -10,7 +13,16 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from proxy.lot import Lot
-from proxy.routing.conversation import CACHEABLE, Held, continues, fingerprint, follow, meet, switching
+from proxy.routing.conversation import (
+    CACHEABLE,
+    Held,
+    continues,
+    conversation,
+    fingerprint,
+    follow,
+    meet,
+    switching,
+)
 from proxy.routing.policy import StickyPolicy, Weights
 from proxy.routing.scoring import felt
 from proxy.routing.standing import Candidate, Stand, candidates
@@ -39,19 +51,47 @@ def test_meet(held: Held, later: float, asked: int, cached: int, again: bool) ->
 
 
 @pytest.mark.parametrize(
-    ("key", "features", "named", "known"),
+    ("said", "features", "named", "known"),
     [
-        pytest.param(8, SECOND, False, True, id="a later turn"),
-        pytest.param(0, SECOND, False, True, id="one too long to be remembered"),
-        pytest.param(8, replace(SECOND, turns=1), True, True, id="the first of a named conversation"),
-        pytest.param(8, replace(SECOND, turns=1), False, False, id="a first one may be two callers'"),
+        pytest.param(b"8", SECOND, False, True, id="a later turn"),
+        pytest.param(b"", SECOND, False, True, id="one too long to be remembered"),
+        pytest.param(b"", replace(SECOND, ask="\ud800"), False, True, id="with half a character"),
+        pytest.param(b"8", replace(SECOND, turns=1), True, True, id="the first of a named conversation"),
+        pytest.param(b"8", replace(SECOND, turns=1), False, False, id="a first one may be two callers'"),
     ],
 )
-def test_messages_are_known_again(key: int, features: Features, named: bool, known: bool) -> None:
-    made = fingerprint(key, features, named)
+def test_messages_are_known_again(said: bytes, features: Features, named: bool, known: bool) -> None:
+    made = fingerprint(said, features, named)
     assert (made != 0) is known
-    assert made == fingerprint(key, features, named)
-    assert not known or made != fingerprint(7 if key else 0, replace(features, ask="x"), named)
+    assert made == fingerprint(said, features, named)
+    assert not known or made != fingerprint(b"7" if said else b"", replace(features, ask="x"), named)
+
+
+def test_every_process_knows_conversations_and_messages_by_the_same_numbers() -> None:
+    asked = """
+from proxy.routing.conversation import conversation, fingerprint
+from proxy.types import Features
+now = Features("and now?", turns=2)
+print(conversation("ab" * 12, "fast"), fingerprint(b"said", now, False), fingerprint(b"", now, False))
+"""
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", asked],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(told) == 1
+
+
+@given(names=st.sets(st.text("0123456789abcdef", min_size=24, max_size=24), min_size=2, max_size=20))
+def test_conversations_are_told_apart(names: set[str]) -> None:
+    numbers = {conversation(name, profile) for name in names for profile in ("", "fast", "best")}
+    assert len(numbers) == 3 * len(names)
+    assert max(numbers) < 2**60
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from proxy.routing.features import READS, extract
-from proxy.routing.memory import REMEMBERED, Glance, Once, Recent, decision, digest
+from proxy.routing.memory import REMEMBERED, Glance, Once, Recent, decision, digest, plain
 from proxy.routing.pool import Pool
 from proxy.types import ChatRequest, Classification, Features
 
@@ -151,17 +151,22 @@ HELLO = user("hello")
         *[pytest.param(request(HELLO), request(HELLO, **{name: 5}), id=name) for name in READS],
     ],
 )
-def test_a_digest_tells_requests_apart_by(one: ChatRequest, other: ChatRequest) -> None:
-    assert digest(one) != digest(other)
-    assert digest(one, "beside") != digest(one)
+def test_plain_forms_tell_requests_apart_by(one: ChatRequest, other: ChatRequest) -> None:
+    assert plain(one) != plain(other)
 
 
-def test_a_digest_does_not_tell_what_no_decision_depends_on() -> None:
+def test_a_plain_form_does_not_tell_what_no_decision_depends_on() -> None:
     other = request(HELLO, temperature=0.7, stream=True, user="me", metadata={"a": "b"}, body=b"{}")
-    assert digest(request(HELLO), 1, "best") == digest(other, 1, "best")
+    assert plain(request(HELLO)) == plain(other)
 
 
-def test_the_fields_that_a_digest_stands_for_are_those_that_are_read() -> None:
+def test_a_digest_tells_what_is_beside_a_request() -> None:
+    said = plain(request(HELLO))
+    assert digest(said, 1, "best") == digest(said, 1, "best") != digest(said, 2, "best")
+    assert digest(said) != digest(said, "beside")
+
+
+def test_the_fields_that_a_plain_form_stands_for_are_those_that_are_read() -> None:
     asked = set()
 
     class Noted(dict[str, Any]):
@@ -183,7 +188,8 @@ def test_the_fields_that_a_digest_stands_for_are_those_that_are_read() -> None:
     ],
 )
 def test_no_digest_is_made_of_requests(unworthy: ChatRequest) -> None:
-    assert digest(unworthy) == 0
+    assert plain(unworthy) == b""
+    assert digest(b"", "beside") == 0
 
 
 @given(
@@ -197,9 +203,11 @@ def test_no_digest_is_made_of_requests(unworthy: ChatRequest) -> None:
         )
     ] * 2)
 )  # fmt: skip
-def test_equal_digests_have_equal_features_but_for_spelling(pair: tuple[ChatRequest, ChatRequest]) -> None:
+def test_equal_plain_forms_have_equal_features_but_for_spelling(
+    pair: tuple[ChatRequest, ChatRequest],
+) -> None:
     one, other = pair
-    if digest(one) == digest(other):
+    if plain(one) == plain(other):
         told = [extract(each) for each in pair]
         first, second = [
             replace(features, ask="".join(features.ask.casefold().split()), prompt_tokens=0)
@@ -218,8 +226,8 @@ def test_equal_digests_have_equal_features_but_for_spelling(pair: tuple[ChatRequ
         pytest.param("hi", "hi" + " " * 4000, False, id="a size of another order"),
     ],
 )
-def test_a_digest_is_of_the_normalised_ask(one: str, other: str, same: bool) -> None:
-    assert (digest(request(user(one))) == digest(request(user(other)))) is same
+def test_a_plain_form_is_of_the_normalised_ask(one: str, other: str, same: bool) -> None:
+    assert (plain(request(user(one))) == plain(request(user(other)))) is same
 
 
 def test_a_decision_forgets_the_words() -> None:
