@@ -46,6 +46,7 @@ _CHORES = (
     ("title", ("title summarizing the chat history", "5-word-or-less title", "write a 5-10 word title")),
     ("title", ("extract a 2-3 word title", "indicates a new conversation topic", "crafting pithy titles")),
     ("title", ("crafting ultra-compact titles", "summarize this coding conversation in under")),
+    ("title", ("four to five word title", "四到五个字直接返回", "字以内的标题", "字内标题")),
     ("tags", ("broad tags categorizing", "tags categorizing the")),
     ("follow_up", ("relevant follow-up questions or prompts", "suggest 3-5 relevant follow-up")),
     ("follow_up", ("suggest what the user might", "[suggestion mode")),
@@ -57,6 +58,12 @@ _CHORES = (
     ("compaction", ("detailed summary of the conversation so far", "context checkpoint compaction")),
     ("compaction", ("tasked with summarizing conversations", "detailed summary of the entire conversation")),
     ("compaction", ("summarize this partial conversation", "summarizes internal chat history")),
+    (
+        "compaction",
+        ("as a prompt for future context", "用作后续的上下文提示", "the lines of conversation provided"),
+    ),
+    ("compaction", ("extracting key takeaways from conversations", "create a handoff document")),
+    ("compaction", ("create a handoff summary",)),
     ("commit_message", ("one-line git commit messages", "come with the best git commit message")),
     ("branch_name", ("crafting pithy branch names",)),
     ("command_check", ("process bash commands that an ai", "file paths that this command reads or modifies")),
@@ -69,6 +76,7 @@ _SAID_BY_PEOPLE = (
     ("title", ("title for the conversation", "title for this conversation", "generate a short title")),
     ("title", ("name this conversation",)),
     ("tags", ("tags for this conversation",)),
+    ("follow_up", ("follow-up questions that", "follow-up questions the user")),
     ("compaction", ("summarize this coding conversation", "summarize the conversation so far")),
     ("compaction", ("compact the conversation", "condense the conversation")),
     ("compaction", ("summarize what was done in this conversation", "summarize the conversation history")),
@@ -80,6 +88,25 @@ _FEW_WORDS = 120
 """Characters up to which a turn with such a phrase is a person's."""
 
 _CHORE_HEAD = 600
+_CHORE_TAIL = 240
+"""Characters of a turn's ends that are looked at: some programs quote the conversation first."""
+
+_OF_A_CONVERSATION = re2.compile(
+    r"(?i)\btitles?\b(?:\s\S+){0,14}\s(?:conversations?|chats?)\b"
+    r"|\b(?:conversations?|chats?)\b(?:\s\S+){0,10}\stitles?\b"
+)
+_ASKS_FOR_IT = re2.compile(
+    r"(?i)(?:^|[.:!\n]\s*(?:[-*] )?|\b(?:please|to|that|will|and) )(?:(?:generate|create|write|provide"
+    r"|produce|find|return|output|give|craft|suggest|summari[sz]e)s?|(?:reply|respond|come up) with)\b"
+)
+_IN_FEW_WORDS = re2.compile(r"(?i)\b(?:words?|characters|short|concise|brief)\b")
+_BUILDS_IT = re2.compile(
+    r"(?i)\b(?:function|component|class|method|endpoint|api|app|application|database|button|bug|code|column|table"
+    r"|script|css|react|prompts?|tests?|podcast|feature|implement\w*)\b"
+)
+"""What all chat programs say in their own words when they want a title: its noun beside a conversation's,
+that it be made, and be short. Who builds such a program says the same, and what it is built of."""
+
 _RAG_TEMPLATE = "### Task:\nRespond to the user query"
 """How Open WebUI introduces retrieved documents; the query follows them."""
 
@@ -118,10 +145,23 @@ def bounded(text: str, limit: int) -> str:
 
 def chore(user: str, system: str) -> str | None:
     """The background chore that the last user turn or the system prompt asks for, if it is one."""
-    found = _chores(f"{user[:_CHORE_HEAD]}\n{system[:_CHORE_HEAD]}")
+    head, instructed = user[:_CHORE_HEAD], system[:_CHORE_HEAD]
+    if len(user) > _CHORE_HEAD:
+        head = f"{head}\n{user[_CHORE_HEAD:][-_CHORE_TAIL:]}"
+    found = _chores(f"{head}\n{instructed}")
     if found and min(found) >= _FIRST_SAID and len(user) <= _FEW_WORDS:
-        found = _chores(system[:_CHORE_HEAD])
-    return _CHORE_OF[min(found)] if found else None
+        found = _chores(instructed)
+    if found:
+        return _CHORE_OF[min(found)]
+    return "title" if _titles(instructed) or (len(user) > _FEW_WORDS and _titles(head)) else None
+
+
+def _titles(text: str) -> bool:
+    """It asks for the title of a conversation."""
+    if "title" not in text and "Title" not in text:
+        return False
+    wanted = (_OF_A_CONVERSATION, _ASKS_FOR_IT, _IN_FEW_WORDS)
+    return all(one.search(text) for one in wanted) and not _BUILDS_IT.search(text)
 
 
 def _chores(text: str) -> list[int] | None:

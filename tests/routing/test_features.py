@@ -172,6 +172,26 @@ def test_bounded_keeps_to_its_limit(text: str, limit: int) -> None:
 # --- background chores
 
 
+TITLES = {
+    "by its words": "Write a title of at most 5 words for this conversation. Nothing else.",
+    "by its characters": "You make up titles that fit a chat. Return one of at most 40 characters.",
+    "by turning one into the other": "Summarize what the chat is about into a short title, in its language.",
+    "by rules, a line each": "- you will generate a short title of the conversation\n- never use a colon",
+    "in Chinese": "请把上面的会话总结为10个字以内的标题",
+}
+"""What chat programs say when they want a title, each in its own words."""
+QUOTED = "user: my basil dies\nassistant: Give it light, and let the pot dry between two waterings.\n" * 9
+
+NO_TITLES = {
+    "a title and no conversation": "Give me a short title for my talk at the botanical garden. " * 3,
+    "a conversation and no title": "Who is right in this conversation? Answer in a few short words. " * 3,
+    "a bug in chat software": "When I rename a chat, the short title of the conversation stays. " * 2
+    + "Find the bug in the component: <h1>{chat.title}</h1>",
+    "chat software to be written": "Write a function that makes a short title of a conversation in our chat, "
+    "at most 40 characters, from its first message, without Markdown.",
+}
+
+
 @pytest.mark.parametrize(
     ("messages", "chore"),
     [
@@ -232,6 +252,29 @@ def test_bounded_keeps_to_its_limit(text: str, limit: int) -> None:
         ),
         pytest.param(
             [user("Suggest a title for my novel about bees")], None, id="a user's own title is no chore"
+        ),
+        *[
+            pytest.param([{"role": "system", "content": text}, user("my basil dies")], "title", id=told)
+            for told, text in TITLES.items()
+        ],
+        *[
+            pytest.param([user(f"{QUOTED}\n\n{text}")], "title", id=f"{told}, behind what it quotes")
+            for told, text in TITLES.items()
+        ],
+        *[pytest.param([user(text)], None, id=told) for told, text in NO_TITLES.items()],
+        pytest.param(
+            [user("hi"), ANSWER, user("Summarize it in 200 words, to use as a prompt for future context.")],
+            "compaction",
+            id="another chat program's compaction",
+        ),
+        pytest.param(
+            [
+                user("hi"),
+                ANSWER,
+                user("Think of three short follow-up questions that I could ask now. " + "Only JSON. " * 9),
+            ],
+            "follow_up",
+            id="another one's follow-ups",
         ),
         pytest.param([user("Summarize this article")], None, id="a user's own summary is no chore"),
         pytest.param(
