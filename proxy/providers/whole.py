@@ -5,6 +5,11 @@
 
 Many local servers know one form only. Both are in the canonical dialect, and nothing is invented: what has no
 finish_reason, or isn't of this shape, is no answer in either form.
+
+Content is a text, or Mistral's list of parts, thoughts and texts, which its streams mix with texts:
+https://docs.mistral.ai/capabilities/reasoning
+
+    [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": "Yes."}]
 """
 
 from __future__ import annotations
@@ -23,6 +28,8 @@ _OF_CHOICES = frozenset({"choices", "usage", "object"})
 """Members that aren't the same in every chunk of an answer."""
 _SAID_ONCE = frozenset({"id", "type", "name", "role"})
 """Members that some repeat in every chunk: they are no pieces of a text."""
+_GROWING = frozenset({"text", "thinking"})
+"""Types of parts that come in pieces; others are whole."""
 
 
 def streamed(body: bytes) -> bytes | None:
@@ -52,13 +59,19 @@ def _is_object(value: Any) -> bool:
 def _complete(choice: Any) -> bool:
     """A message that says something, or nothing, in a shape that is known, and has come to an end."""
     message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(message, dict) or not isinstance(message.get("content"), str | None):
+    if not isinstance(message, dict) or not _is_content(message.get("content")):
         return False
     calls = message.get("tool_calls") or []
     finish = choice.get("finish_reason")
     return (
         isinstance(calls, list) and all(map(_is_object, calls)) and isinstance(finish, str) and finish != ""
     )
+
+
+def _is_content(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in value)
+    return isinstance(value, str | None)
 
 
 def _parts(choices: list[Json]) -> Iterator[Json]:
@@ -136,7 +149,8 @@ class Gathered:
             choice = self._choices.get(index)
             if choice is None:
                 choice = self._choices[index] = {
-                    "index": index, "message": {}, "calls": {}, "logprobs": {}, "finish_reason": None
+                    "index": index, "content": [], "message": {}, "calls": {}, "logprobs": {},
+                    "finish_reason": None,
                 }  # fmt: skip
             self._add_choice(choice, piece)
 
@@ -147,9 +161,23 @@ class Gathered:
             # Some send their calls whole, and number none of them.
             number = _index(call, len(calls))
             self._merge(calls.setdefault(number, {"type": "function"}), call)
+        self._say(choice["content"], delta.pop("content", None) or [])
         self._merge(choice["message"], delta)
         self._merge(choice["logprobs"], _object(piece.get("logprobs") or {}))
         choice["finish_reason"] = choice["finish_reason"] or piece.get("finish_reason")
+
+    def _say(self, parts: list[Json], content: Any) -> None:
+        """More content: it goes on in the last part, if that is of the same type."""
+        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+            kind = _object(part).get("type")
+            if kind not in _GROWING or not parts or parts[-1]["type"] != kind:
+                parts.append({"type": kind})
+            last = parts[-1]
+            for name, value in part.items():
+                if name == "thinking" and isinstance(value, list):
+                    self._say(last.setdefault(name, []), value)
+                else:
+                    self._merge(last, {name: value})
 
     def _merge(self, whole: Json, piece: Json) -> None:
         """Texts and lists grow, objects are merged, all else is as it was said last."""
@@ -191,7 +219,7 @@ def _whole(choice: Json) -> Json:
         {name: member for name, member in call.items() if name != "index"}
         for _, call in sorted(choice["calls"].items())
     ]
-    message = {"role": "assistant", "content": "", **_joined(choice["message"])}
+    message = {"role": "assistant", "content": _content(choice["content"]), **_joined(choice["message"])}
     if calls:
         message |= {"content": message["content"] or None, "tool_calls": _joined(calls)}
     return {
@@ -200,6 +228,14 @@ def _whole(choice: Json) -> Json:
         "logprobs": _joined(choice["logprobs"]) or None,
         "finish_reason": choice["finish_reason"],
     }
+
+
+def _content(parts: list[Json]) -> str | list[Json]:
+    """The parts with every text in one piece, and just that where there is nothing else."""
+    whole = [_joined(part) for part in parts]
+    if all(part.keys() == {"type", "text"} and isinstance(part["text"], str) for part in whole):
+        return "".join(part["text"] for part in whole)
+    return whole
 
 
 def _joined(value: Any) -> Any:

@@ -12,6 +12,8 @@ from proxy.providers.whole import Gathered, streamed
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Ulm"}'}}
 SAID = {"role": "assistant", "content": "Hello 😀, all"}
+THOUGHT = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}], "closed": True}
+PART = {"type": "text", "text": "Hello 😀"}
 ENVELOPE = {"id": "c1", "object": "chat.completion", "created": 1, "model": "m", "system_fingerprint": "f"}
 
 
@@ -41,6 +43,7 @@ def event(*choices: Any, **more: Any) -> bytes:
         pytest.param(reply(SAID), id="a text"),
         pytest.param(reply({"role": "assistant", "content": ""}), id="nothing at all"),
         pytest.param(reply(SAID | {"reasoning_content": "Hm."}), id="thoughts"),
+        pytest.param(reply(SAID | {"content": [THOUGHT, PART]}), id="parts"),
         pytest.param(reply({"role": "assistant", "content": None, "tool_calls": [CALL, CALL | {"id": "2"}]},
                            finish="tool_calls"), id="tool calls"),
         pytest.param(reply(SAID, SAID | {"content": "Hi"}), id="two choices"),
@@ -54,7 +57,8 @@ def test_there_and_back_again(whole: dict[str, Any]) -> None:
     chunk = OpenAIDecoder(choices=len(whole["choices"])).feed(events)
     assert (chunk.failure, chunk.done) == (None, True)
     assert chunk.finish_reason == whole["choices"][0]["finish_reason"]
-    assert chunk.text == (whole["choices"][0]["message"]["content"] or "")
+    said = whole["choices"][0]["message"]["content"] or ""
+    assert chunk.text == (said if isinstance(said, str) else PART["text"])
     assert (chunk.usage is not None) is ("usage" in whole)
 
 
@@ -85,8 +89,12 @@ END = event({"index": 0, "delta": {}, "finish_reason": "stop"})
     [
         pytest.param([event({"index": 0, "delta": {"content": "Hi"}})], id="no end"),
         pytest.param([event({"delta": {"content": "Hi"}}, {"index": 1, "delta": {}}), END], id="half an end"),
-        pytest.param([event({"delta": {"content": "Hi"}}), event({"delta": {"content": []}}), END],
-                     id="text, then a list"),
+        pytest.param([event({"delta": {"content": "Hi"}}), event({"delta": {"content": 7}}), END],
+                     id="text, then a number"),
+        pytest.param([event({"delta": {"content": ["Hi"]}}), END], id="a part that is none"),
+        pytest.param([event({"delta": {"content": [{"type": "text", "text": "Hi"}]}}),
+                      event({"delta": {"content": [{"type": "text", "text": ["Hi"]}]}}), END],
+                     id="a text that is none"),
         pytest.param([event("x"), END], id="a choice that is none"),
         pytest.param([event({"index": [0], "delta": {}}), END], id="a number that is none"),
         pytest.param([event({"delta": {"tool_calls": ["x"]}}), END], id="a call that is none"),
@@ -117,3 +125,35 @@ def test_pieces_of_calls_are_put_together_by_number() -> None:
         ("b", {"name": "f", "arguments": "{}"}),
     ]
     assert found["choices"][0]["message"]["content"] is None
+
+
+def test_parts_go_on_where_they_were() -> None:
+    def said(content: Any) -> bytes:
+        return event({"index": 0, "delta": {"role": "assistant", "content": content}})
+
+    def thought(text: str) -> bytes:
+        return said([{"type": "thinking", "thinking": [{"type": "text", "text": text}]}])
+
+    paper = {"type": "reference", "reference_ids": [1]}
+    mixed = [
+        thought("Let"),
+        thought(" me see."),
+        said([{"type": "text", "text": "On"}]),
+        said("e"),
+        said(" "),
+    ]
+    cited = [said([paper, {"type": "text", "text": "t"}]), said([paper]), said([paper]), said("wo"), said("")]
+    found = gathered(said(""), *mixed, *cited, END)
+    assert found["choices"][0]["message"]["content"] == [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "Let me see."}]},
+        {"type": "text", "text": "One "},
+        paper,
+        {"type": "text", "text": "t"},
+        paper,
+        paper,
+        {"type": "text", "text": "wo"},
+    ]
+    odd = [{"type": "text", "text": ["Hi"]}]
+    assert gathered(said(odd), END)["choices"][0]["message"]["content"] == odd, "as it came"
+    told = gathered(said([{"type": "text", "text": "On"}]), said([{"type": "text", "text": "e"}]), END)
+    assert told["choices"][0]["message"]["content"] == "One", "nothing but text is a text"
