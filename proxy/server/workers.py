@@ -168,7 +168,7 @@ class Supervisor:
         ours, theirs = context.Pipe()
         name = next(self._names)
         process = context.Process(
-            target=self.office.work(), args=(self.listening, theirs, name), name=f"kuro-worker-{name}"
+            target=_begin, args=(self.listening, theirs, name), name=f"kuro-worker-{name}"
         )
         # Kept from it until it can say what it does about them: it begins with our mask, which
         # multiprocessing clears when it has to start its tracker on the way.
@@ -177,7 +177,9 @@ class Supervisor:
         process.start()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()  # or its end would never be seen
-        self.workers.append(Worker(name, process, ours, replaces))
+        worker = Worker(name, process, ours, replaces)
+        worker.tell(self.office.work())
+        self.workers.append(worker)
 
     def _pause(self) -> float | None:
         moments = [*self._due] if self._stopping_until is None else [self._stopping_until]
@@ -313,3 +315,16 @@ class Supervisor:
                 logger.error("a worker did not end in time: it is killed")
                 worker.process.kill()
             self._stopping_until = now + MARGIN
+
+
+def _begin(listening: socket.socket, link: Connection[Any, Any], name: str) -> None:
+    """In the worker: what it does comes over the link, with a whole configuration in it.
+
+    As the process's own target it would wait in a pipe of which the parent holds both ends: filling that, the
+    parent would wait for ever, deaf to signals, for a worker that died before it could read.
+    """
+    try:
+        work: Work = link.recv()
+    except EOFError:  # the parent has ended meanwhile
+        return
+    work(listening, link, name)

@@ -17,6 +17,13 @@ def test_workers_that_can_not_start_are_not_started_again_and_again() -> None:
     assert "a worker ended with 3 instead of serving" in done.stderr
 
 
+def test_workers_that_die_before_they_can_read_what_to_do_keep_nobody_waiting() -> None:
+    command = [sys.executable, "-m", "tests.server.failing_worker", "/nonexistent/python"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 255
+    assert "a worker ended with 255 instead of serving" in done.stderr
+
+
 def test_a_question_without_an_answer_ends_nobody() -> None:
     command = [sys.executable, "-m", "tests.server.undecided"]
     with subprocess.Popen(
