@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from proxy.settings import load
+from proxy.settings.state import state_folder
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text("utf-8")
@@ -45,6 +46,18 @@ def test_every_variable_that_is_handed_on_is_one_that_the_configuration_reads(
 def test_the_grace_of_a_stop_is_longer_than_the_drain(service: dict[str, Any]) -> None:
     drain = load(ROOT / "config", {}).server.drain_timeout
     assert float(service["stop_grace_period"].removesuffix("s")) > drain
+
+
+def test_what_is_to_outlive_a_container_is_in_a_volume_that_its_user_may_write(
+    service: dict[str, Any],
+) -> None:
+    state = "/var/lib/kuro"
+    home = dict(re.findall(r"(\w+)=(\S+)", "".join(re.findall(r"^ENV (.+)$", DOCKERFILE, re.MULTILINE))))
+    assert state_folder(home) == Path(state)
+    assert f"install -d -m 700 -o kuro -g kuro {state}\n" in DOCKERFILE
+    assert f"\nVOLUME {state}\n" in DOCKERFILE
+    assert service["read_only"] is True
+    assert service["volumes"] == [f"kuro-state:{state}"]
 
 
 # --- Prometheus and Grafana beside it ------------------------------------------------------------
