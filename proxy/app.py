@@ -199,7 +199,7 @@ class Engine:
             )
             self._move(settings, ways, router)
         elif report.result == "unchanged":
-            self.breakers.retain(self.gateway.house.executor.models)
+            self.breakers.retain(self._ids())
         if report.result != "refused":
             self.metrics.loaded(report.epoch, time.time())
         self.metrics.reloaded(report.result)
@@ -265,7 +265,6 @@ class Engine:
     def _executor(self, settings: Settings) -> Executor:
         return Executor(
             lanes={model.id: self._lane(settings, model) for model in settings.models},
-            models={model.id: model for model in settings.models},
             books=Books(
                 alarms=self.alarms,
                 clock=self.clock,

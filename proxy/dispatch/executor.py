@@ -40,8 +40,6 @@ class Executor(Struct, frozen=True):
     """Performs what a `Walk` decides. One per configuration; holds no state of its own."""
 
     lanes: Mapping[str, Lane]
-    models: Mapping[str, Model]
-    """The lanes' models, by the same ids."""
     books: Books
     breakers: Breakers
     policy: RetryPolicy
@@ -60,7 +58,7 @@ class Executor(Struct, frozen=True):
         assert request is not None
         walk = Walk(
             plan.models,
-            self.models,
+            self._model,
             self.policy,
             explicit=plan.explicit,
             content_filter_fallback=self.content_filter_fallback,
@@ -86,6 +84,9 @@ class Executor(Struct, frozen=True):
             if part is not None:
                 return self._answer(call, request, walk, part)
         raise self._nothing(walk, refusals)
+
+    def _model(self, id: str) -> Model:
+        return self.lanes[id].model
 
     async def _probe(self, call: Call, walk: Walk, refusals: Mapping[str, Refusal]) -> Part | None:
         """Every circuit is shut: one call at a time may try the least bad model all the same."""
@@ -292,7 +293,7 @@ class Executor(Struct, frozen=True):
         self, call: Call, model: str, request: ChatRequest, sent: str
     ) -> Iterator[tuple[str, Exchange]]:
         """How this model may be asked to continue: by prefill where it takes one, then from the start."""
-        asked = prefilled(request, self.models[model], sent)
+        asked = prefilled(request, self._model(model), sent)
         if asked is not None:
             yield (
                 "prefill",

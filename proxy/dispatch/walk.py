@@ -50,7 +50,7 @@ class Walk:
         "_content_filter_fallback",
         "_explicit",
         "_larger_than",
-        "_models",
+        "_model",
         "_plan",
         "_policy",
         "_retried",
@@ -63,15 +63,15 @@ class Walk:
     def __init__(
         self,
         plan: Sequence[str],
-        models: Mapping[str, Model],
+        model: Callable[[str], Model],
         policy: RetryPolicy,
         *,
         explicit: bool,
         content_filter_fallback: bool = False,
     ) -> None:
-        """`models` knows every registry id of the plan."""
+        """`model` knows every registry id of the plan."""
         self._plan = plan
-        self._models = models
+        self._model = model
         self._policy = policy
         self._explicit = explicit
         self._content_filter_fallback = content_filter_fallback
@@ -88,7 +88,7 @@ class Walk:
     def next(self) -> Model | None:
         """The next model of the plan that may be asked, or None; moves on past it."""
         while self._at < len(self._plan) and len(self.asked) < self._policy.max_models:
-            model = self._models[self._plan[self._at]]
+            model = self._model(self._plan[self._at])
             self._at += 1
             if model.context_window > self._larger_than:
                 return model
@@ -125,7 +125,7 @@ class Walk:
         """Whether the plan still holds a model that may be asked."""
         if not self._larger_than:
             return self._at < len(self._plan)
-        return any(self._models[m].context_window > self._larger_than for m in self._plan[self._at :])
+        return any(self._model(m).context_window > self._larger_than for m in self._plan[self._at :])
 
     def _note(self, model: Model, failure: Failure) -> Verdict:
         self.failures.append((model, failure))

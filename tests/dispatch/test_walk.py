@@ -24,7 +24,7 @@ def limits(remaining: float = 60.0, may_retry: bool = True) -> Limits:
 
 def walk(*models: Model, explicit: bool = False, policy: RetryPolicy | None = None) -> Walk:
     known = {model.id: model for model in models}
-    return Walk(tuple(known), known, policy or RetryPolicy(), explicit=explicit)
+    return Walk(tuple(known), known.__getitem__, policy or RetryPolicy(), explicit=explicit)
 
 
 def ask(w: Walk) -> Model:
