@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -23,7 +23,11 @@ _log = logging.getLogger("kuro.server")
 SWEEP = 0.5
 """Seconds between two looks; deadlines are kept up to this much late."""
 RESTED = 0.5
-"""Seconds without a request after which a connection may be closed to spare its descriptor."""
+"""Seconds without a request after which a connection may be closed to spare its descriptor.
+
+For a place in a full house there is no such respite: whoever isn't let in is refused, where others wait in
+the kernel's queue for a descriptor, and slow callers who come in waves would keep everybody out.
+"""
 CUTS = 64
 """Connections that are ended at once; then others get a turn."""
 BREATH = 0.005
@@ -62,8 +66,10 @@ class Door:
 
     def enter(self, guest: Guest) -> bool:
         """Lets a new connection in; False: the house is full of callers who are being answered."""
-        if self._inside >= self.limits.max_connections and not self._make_room():
-            return False
+        if self._inside >= self.limits.max_connections:
+            if not self._dismiss(1, self.loop.time()):
+                return False
+            self.refusals["connection_dropped"] += 1
         self._inside += 1
         self.wait(guest, self.limits.head_timeout)
         return True
@@ -89,18 +95,15 @@ class Door:
 
     def spare(self, number: int) -> None:
         """Descriptors run short: up to so many of those who wait longest go, the newly come excepted."""
-        before = self.loop.time() - RESTED
-        for guest in [guest for guest, since in islice(self._waiting.items(), number) if since <= before]:
-            guest.evict()
+        self._dismiss(number, self.loop.time() - RESTED)
 
-    def _make_room(self) -> bool:
-        for guest in self._waiting:
-            if guest.write_paused:
-                continue
+    def _dismiss(self, number: int, before: float) -> bool:
+        """Up to so many who wait since then or longer go, longest first; whether anybody went."""
+        long = takewhile(lambda guest: self._waiting[guest] <= before, self._waiting)
+        leaving = list(islice((guest for guest in long if not guest.write_paused), number))
+        for guest in leaving:
             guest.evict()
-            self.refusals["connection_dropped"] += 1
-            return True
-        return False
+        return bool(leaving)
 
     def _sweep(self) -> None:
         now = self.loop.time()
