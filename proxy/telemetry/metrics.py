@@ -27,6 +27,8 @@ OTHER = "other"
 OUTCOMES = frozenset({"ok", "error", "refused", "caller_left", "aborted"})
 ATTEMPT_OUTCOMES = frozenset({"ok", "failed", "skipped", "cancelled", "cut", "judge"})
 KINDS = frozenset(FailureKind)
+LASTING = (FailureKind.AUTH, FailureKind.QUOTA)
+"""After one of these nothing is asked for minutes: the first must be seen."""
 RELOADS = frozenset({"changed", "unchanged", "refused"})
 ROUTES = frozenset({"cache", "semantic", "judge", "score", "sticky", "escalation", "explore", "default",
                     "explicit"})  # fmt: skip
@@ -124,6 +126,10 @@ class Metrics:
             throttles = self._counters["llm_throttles_total"]
             for numbers in (self._fallback, self._prompt, self._completion, self._cached, throttles, *priced):
                 add(numbers, labels, 0.0)
+            for kind in LASTING:
+                add(self._counters["llm_upstream_failures_total"], (*labels, str(kind)), 0.0)
+            for state in STATES:
+                add(self._counters["llm_circuit_transitions_total"], (*labels, state), 0.0)
 
     def loaded(self, epoch: str, at: float) -> None:
         """This configuration is in force since `at`, Unix time."""

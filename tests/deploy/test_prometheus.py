@@ -167,6 +167,12 @@ def test_the_rules_are_evaluated_without_an_error(kuro: Kuro, prometheus: Promet
     until(spent)
 
 
+def test_a_key_that_is_refused_once_raises_an_alert(kuro: Kuro, prometheus: Prometheus) -> None:
+    drive(kuro)
+    fired = 'ALERTS{alertname="KuroKeyRefused", alertstate="firing", provider="stub", kind="auth"}'
+    until(lambda: prometheus.ask(fired))
+
+
 def test_promtool_finds_nothing_in_what_is_exposed(kuro: Kuro) -> None:
     drive(kuro)
     done = promtool("check", "metrics", stdin=kuro.request("GET", "/metrics")[2])

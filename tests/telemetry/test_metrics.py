@@ -272,6 +272,14 @@ def test_the_closed_sets_of_circuits_hold_what_circuits_say() -> None:
     assert set(State) == set(STATES)
 
 
+def test_what_happens_once_is_seen_to_step_from_nothing(metrics: Metrics) -> None:
+    before = Page(metrics)
+    for kind in ("auth", "quota"):
+        assert before.value("llm_upstream_failures_total", **LLAMA, kind=kind) == 0
+    for state in STATES:
+        assert before.value("llm_circuit_transitions_total", **SONNET, state=state) == 0
+
+
 def test_a_late_event_loop_is_seen(metrics: Metrics) -> None:
     metrics.late(0.0005)
     metrics.late(0.2)
