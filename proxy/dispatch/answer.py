@@ -79,8 +79,8 @@ class Books(Struct, frozen=True):
 class Answer:
     """What the caller gets. `close` or `abandon` it when the relay is over, however it ended."""
 
-    __slots__ = ("_books", "_call", "_code", "_ends", "_latest", "_resume", "_said", "_settled", "_text",
-                 "_tool_call", "_usage", "finish_reason", "part", "streams")  # fmt: skip
+    __slots__ = ("_before", "_books", "_call", "_code", "_ends", "_latest", "_resume", "_said", "_settled",
+                 "_text", "_tool_call", "_usage", "finish_reason", "part", "streams")  # fmt: skip
 
     def __init__(self, call: Call, part: Part, books: Books, resume: Resume | None = None) -> None:
         first = part.first
@@ -95,6 +95,8 @@ class Answer:
         """What was said, and the pieces that came since it was put together last."""
         self._said = len(first.text)
         """Characters of the answer; beyond TEXT_LIMIT they are only counted."""
+        self._before = -1
+        """... of which so many were there before the part in hand took over."""
         self._tool_call = first.tool_call
         self._usage = first.usage
         self.finish_reason = first.finish_reason
@@ -152,6 +154,8 @@ class Answer:
         speed = usage.completion / writing if self.streams and writing > SHORTEST else None
         answered = attempt.failure in (None, FailureKind.DEADLINE)
         self._books.observe(part.lane.model.id, answered, part.committed - part.began, speed, self.streams)
+        if self._before >= 0 and self._seen():
+            self._call.served(part.lane.model, part.first.model)
 
     def close(self) -> None:
         """The relay is over: settles, and lets go of the upstream."""
@@ -244,6 +248,7 @@ class Answer:
         if self.part.attempt.outcome == "ok":
             self.part.attempt.outcome = CUT
         self.part = part
+        self._before = self._said
         self._ends = self._end()
         self._usage = None
         self._settled = False
@@ -253,8 +258,12 @@ class Answer:
         attempt = self.part.attempt
         attempt.failure = failure.kind
         attempt.reason = failure.message
-        if failure.kind is FailureKind.DEPARTED:
-            attempt.outcome = "failed"  # nothing of it was seen
+        if not self._seen():
+            attempt.outcome = "failed"
+
+    def _seen(self) -> bool:
+        """Whether the caller has anything of the part in hand: some of a continuation was said already."""
+        return self._said > self._before or self._tool_call or self.finish_reason is not None
 
     def _broken(self, failure: Failure) -> bytes:
         verdict = VERDICTS[failure.kind]

@@ -80,7 +80,7 @@ class Call:
         return max(self._clock() - self.began - self.upstream_time - self.queued, 0.0)
 
     def served(self, model: Model, response_model: str | None) -> None:
-        """This attempt is the one whose answer the caller sees; of a stream that broke, from now on."""
+        """This attempt is the one whose answer the caller sees, of a stream the latest such."""
         record = self.record
         record.selected_model = model.id
         record.provider = model.provider

@@ -106,7 +106,6 @@ class Executor(Struct, frozen=True):
         while True:
             outcome = await self._tried(call, walk, permit, exchange, step.fresh)
             if isinstance(outcome, Part):
-                call.served(outcome.lane.model, outcome.first.model)
                 if refused is not None and outcome.lane is exchange.lane:
                     self.efforts.refused(exchange.request, model, *refused)
                 return outcome
@@ -249,6 +248,7 @@ class Executor(Struct, frozen=True):
         return Part(lane, attempt, outcome, began, now, exchange.reply, exchange.decoder)
 
     def _answer(self, call: Call, request: ChatRequest, walk: Walk, part: Part) -> Answer:
+        call.served(part.lane.model, part.first.model)
         resume = None
         if self.splices and request.stream and may_splice(request):
             resume = partial(self._resume, call, request, walk)

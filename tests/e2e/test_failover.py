@@ -127,6 +127,7 @@ def test_a_broken_stream_is_continued(quick: Kuro, stub: StubUpstream, behaviour
     assert "".join(c.choices[0].delta.content or "" for c in chunks) == STORY
     record = quick.record(raw.headers["x-request-id"])
     assert [(a["model"], a["outcome"]) for a in record["attempts"]] == [("primary", "cut"), ("second", "ok")]
+    assert (record["selected_model"], record["fallback_used"]) == ("second", True)
 
 
 def test_what_a_stream_takes_to_be_written_is_no_overhead(quick: Kuro, stub: StubUpstream) -> None:
@@ -156,6 +157,31 @@ def test_a_continuation_that_departs_is_said_honestly(quick: Kuro, stub: StubUps
             seen += chunk.choices[0].delta.content or ""
     assert STORY.startswith(seen)
     assert seen
+
+
+UNREAD: dict[str, Any] = {
+    "it departs after a few words": ok("Once upon a time a small dog lived in a lighthouse by the sea."),
+    "it breaks off, too, and sooner": cut_after(11, ok(STORY)),
+}
+
+
+@pytest.mark.parametrize("behaviour", UNREAD.values(), ids=UNREAD.keys())
+def test_a_continuation_that_nobody_read_did_not_answer(
+    quick: Kuro, stub: StubUpstream, behaviour: Any
+) -> None:
+    stub.script("primary", cut_after(21, ok(STORY)))
+    stub.script("second", behaviour)
+    _, headers, body = quick.chat(ASK | {"stream": True})
+    assert b"broke off" in body
+    record = quick.record(headers["x-request-id"])
+    assert (record["selected_model"], record["fallback_used"], record["outcome"]) == (
+        "primary", False, "aborted"
+    )  # fmt: skip
+    read, unread = record["attempts"]
+    assert (read["model"], read["outcome"]) == ("primary", "cut")
+    assert (unread["model"], unread["outcome"]) == ("second", "failed")
+    assert record["usage"] == read["usage"]
+    assert record["wasted_usd"] == pytest.approx(unread["cost_usd"])
 
 
 def test_no_done_is_supplied(kuro: Kuro, stub: StubUpstream) -> None:
