@@ -1,7 +1,8 @@
 """How sure a measure is: the same measure of many samples drawn from its own rows, with replacement.
 
-Percentile bootstrap (Efron 1979). Rows are drawn, so that an interval tells what other prompts of the same
-kind would have given, and nothing of prompts of another kind. All measures are taken of the same draws:
+Percentile bootstrap (Efron 1979). Where rows are drawn, an interval tells what other prompts of the same
+kinds would have given, and nothing of prompts of another kind; where whole kinds are drawn (the cluster
+bootstrap), it tells of other kinds, too, and is the wider for it. All measures are taken of the same draws:
 differences between policies are paired.
 """
 
@@ -35,6 +36,16 @@ def draws(rows: int, times: int, chance: Chance) -> Iterator[list[int]]:
     """`times` samples of so many row numbers."""
     for _ in range(times):
         yield [int(rows * chance()) for _ in range(rows)]
+
+
+def clustered(clusters: Sequence[object], times: int, chance: Chance) -> Iterator[list[int]]:
+    """`times` samples of whole clusters; `clusters` says of each row which it belongs to."""
+    members: dict[object, list[int]] = {}
+    for row, cluster in enumerate(clusters):
+        members.setdefault(cluster, []).append(row)
+    held = list(members.values())
+    for drawn in draws(len(held), times, chance):
+        yield [row for number in drawn for row in held[number]]
 
 
 def mean(values: Sequence[float]) -> float:

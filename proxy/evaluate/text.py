@@ -89,7 +89,8 @@ def calls(card: CallCard) -> Iterator[str]:
 
 def trial(card: Trial, *, written: bool) -> Iterator[str]:
     """The lines of former weights beside proposed ones."""
-    asks = f"searched {card.searched:,} asks, judged {card.judged:,} others"
+    what = "asks" if card.met is None else "calls"
+    asks = f"searched {card.searched:,} {what}, judged {card.judged:,} others"
     yield f"{card.profile}: {asks}{_intervals(card.resamples)}"
     yield ""
     sides = {"old": card.old, "new": card.new}
@@ -100,9 +101,15 @@ def trial(card: Trial, *, written: bool) -> Iterator[str]:
     rows = {name: (side.worth, side.quality, side.cost) for name, side in sides.items()}
     cells = {name: [number(row[0]), number(row[1]), number(row[2], 1000.0)] for name, row in rows.items()}
     gains = [number(card.gain, sign="+"), number(card.quality, sign="+"), number(card.cost, 1000.0, "+")]
-    yield from _lines("on unseen asks", ("worth", "quality", "USD/1000"), {**cells, "difference": gains})
+    yield from _lines(f"on unseen {what}", ("worth", "quality", "USD/1000"), {**cells, "difference": gains})
     yield ""
     yield f"{card.changed:,} of {card.judged:,} go to another model"
+    if card.met is not None:
+        yield f"to which chance had given {card.met:,} of them"
+    if card.unknown:
+        yield f"{card.unknown:,} go to a model that had no chance: it is taken to have failed"
+    if card.gain_by_kind is not None:
+        yield f"difference in worth, drawn by whole kinds: {number(card.gain_by_kind, sign='+')}"
     if len(card.groups) > 1:
         yield f"gain by kind: {', '.join(f'{name} {gain:+.3f}' for name, gain in card.groups.items())}"
     verdict = "better" if card.better else "NOT shown to be better"

@@ -18,7 +18,7 @@ from itertools import product
 
 from msgspec import Struct
 
-from proxy.evaluate.resample import Chance, Estimate, draws, estimate, mean, mean_of
+from proxy.evaluate.resample import Chance, Estimate, clustered, draws, estimate, mean, mean_of
 
 Weighing = Mapping[str, float]
 """Term -> its weight."""
@@ -77,14 +77,20 @@ class Trial(Struct, frozen=True):
     judged: int
     """Unseen ones."""
     changed: int
-    """Of these, those that go to another model."""
+    """Of these, those that go to another model ..."""
+    met: int | None
+    """... which it was left to chance to ask, and that was asked. None: of graded asks all is known."""
+    unknown: int
+    """Those that go to a model that had no chance: it is taken to have failed."""
     resamples: int
     price: dict[str, float]
     """The weights by which worth is measured."""
     old: Side
     new: Side
     gain: Estimate
-    """In worth: what decides."""
+    """In worth: what decides ..."""
+    gain_by_kind: Estimate | None
+    """... together with its interval by whole kinds, where there are some."""
     quality: Estimate
     cost: Estimate
     """What is gained in each; USD per ask."""
@@ -92,6 +98,16 @@ class Trial(Struct, frozen=True):
     """Unseen kind -> its mean gain in worth."""
     better: bool
     why: str
+
+
+class Support(Struct, frozen=True):
+    """What unseen calls tell of choices that they didn't make."""
+
+    met: int
+    """Calls that chance gave to whom the new weights choose instead."""
+    unknown: int
+    amiss: str = ""
+    """Why their chances can't be trusted."""
 
 
 def halves(groups: Sequence[str], keys: Sequence[bytes], seed: int) -> tuple[list[int], list[int]]:
@@ -139,32 +155,43 @@ def compare(
     times: int,
     chance: Chance,
     progress: Callable[[int], None] = lambda _: None,
+    units: Sequence[str] | None = None,
+    support: Support | None = None,
 ) -> Trial:
     """The verdict on unseen asks. `weights`: the former, the proposed, and the price; `choices`: the router's
-    by the proposed ones."""
+    by the proposed ones; `units`: what is drawn as a whole, if not each ask by itself; `support`:
+    what the asks rest on, where not all outcomes are known."""
     former, proposed, price = weights
     old, new = (_columns(asks, chosen, price) for chosen in ([ask.choice for ask in asks], list(choices)))
     gained = {name: [b - a for a, b in zip(old[name], new[name], strict=True)] for name in old}
     columns = [*old.values(), *new.values(), *gained.values()]
     sampled: list[list[float]] = []
-    for number, drawn in enumerate(draws(len(asks), times, chance), start=1):
+    samples = clustered(units, times, chance) if units is not None else draws(len(asks), times, chance)
+    for number, drawn in enumerate(samples, start=1):
         sampled.append([mean_of(column, drawn) for column in columns])
         progress(number)
     told = [
         estimate(mean(column), [sample[place] for sample in sampled]) for place, column in enumerate(columns)
     ]
     changed = sum(ask.choice != choice for ask, choice in zip(asks, choices, strict=True))
-    better, why = _verdict(told[6], changed, dict(former) != dict(proposed), times)
+    by_kind = None
+    if units is None and len({ask.group for ask in asks}) > 1:
+        by_kind = _by_kind(asks, gained["worth"], times, chance)
+    problem = _unshown(changed, dict(former) != dict(proposed), times, support)
+    better, why = (False, problem) if problem else _verdict(told[6], by_kind)
     return Trial(
         profile=profile,
         searched=searched,
         judged=len(asks),
         changed=changed,
+        met=support.met if support else None,
+        unknown=support.unknown if support else 0,
         resamples=times,
         price=dict(price),
         old=Side(dict(former), *told[:3]),
         new=Side(dict(proposed), *told[3:6]),
         gain=told[6],
+        gain_by_kind=by_kind,
         quality=told[7],
         cost=told[8],
         groups=_by_group(asks, gained["worth"]),
@@ -173,19 +200,35 @@ def compare(
     )
 
 
-def _verdict(gain: Estimate, changed: int, other: bool, times: int) -> tuple[bool, str]:
+def _unshown(changed: int, other: bool, times: int, support: Support | None) -> str:
+    """Why nothing is shown whatever the interval is."""
     if not other:
-        return False, "no other weights did better on the asks that were searched"
+        return "no other weights did better on the asks that were searched"
     if not times:
-        return False, "without resamples nothing is shown"
-    if changed < LEAST_CHANGED:
+        return "without resamples nothing is shown"
+    if support is not None and support.amiss:
+        return support.amiss
+    if support is not None and support.met < LEAST_CHANGED:
         return (
-            False,
-            f"only {changed} of the unseen asks would go to another model: {LEAST_CHANGED} are needed",
+            f"chance gave {support.met} of the unseen calls to whom the new weights choose instead: "
+            f"{LEAST_CHANGED - support.met} more are needed"
         )
+    if changed < LEAST_CHANGED:
+        return f"only {changed} of the unseen asks would go to another model: {LEAST_CHANGED} are needed"
+    return ""
+
+
+def _verdict(gain: Estimate, by_kind: Estimate | None) -> tuple[bool, str]:
     if not gain.above_zero:
         return False, "the interval of the gain is not wholly above zero"
+    if by_kind is not None and not by_kind.above_zero:
+        return False, "drawn by whole kinds, which decides, the interval of the gain is not wholly above zero"
     return True, "the whole interval of the gain is above zero"
+
+
+def _by_kind(asks: Sequence[Ask], gained: Sequence[float], times: int, chance: Chance) -> Estimate:
+    drawn = clustered([ask.group for ask in asks], times, chance)
+    return estimate(mean(gained), [mean_of(gained, rows) for rows in drawn])
 
 
 def _prepared(ask: Ask, weights: Weighing, price: Weighing) -> list[tuple[float, float, float, float]]:

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from proxy.evaluate.resample import Estimate, draws, estimate, quantile
+from proxy.evaluate.resample import Estimate, clustered, draws, estimate, quantile
 
 
 def test_the_same_seed_draws_the_same_rows_and_another_one_others() -> None:
@@ -55,3 +55,13 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
         assert told.low is not None and told.high is not None
         held += told.low <= 5.0 <= told.high
     assert 0.90 <= held / 200 <= 0.98
+
+
+def test_clusters_are_drawn_whole() -> None:
+    clusters = [place // 3 for place in range(30)]
+    for drawn in clustered(clusters, 20, Random(1).random):
+        assert len(drawn) == 30
+        held = [clusters[row] for row in drawn]
+        assert all(held[place] == held[place + 1] == held[place + 2] for place in range(0, 30, 3))
+    alone = list(clustered(range(30), 5, Random(2).random))
+    assert alone == list(draws(30, 5, Random(2).random)), "rows of their own are drawn as rows are"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
+from msgspec.structs import replace
+
 from proxy.evaluate.tune import LEAST_CHANGED, LEAST_GROUPS, Ask, Trial, compare, halves, search, worth
 
 OLD = {"quality": 2.0, "success": 0.5, "latency": 0.25, "cost": 1.0}
@@ -123,3 +126,37 @@ def test_the_same_ask_never_stands_in_both_halves() -> None:
         seek, judge = halves(groups, keys, seed=1)
         assert not {keys[row] for row in seek} & {keys[row] for row in judge}
         assert 60 < len(seek) < 140
+
+
+def test_a_gain_that_one_kind_alone_makes_is_not_shown_to_hold_for_others() -> None:
+    """By rows it is: of more such asks in such shares. By kinds it isn't, and that decides."""
+    twice = asks(Random(3), 0.2, 0.9) * 2
+    rows = [replace(one, group=f"kind {place % 5}") for place, one in enumerate(twice)]
+    choices = [
+        "large" if one.group == "kind 0" and one.quality["large"] > one.quality["small"] else one.choice
+        for one in rows
+    ]
+    weights = (OLD, {**OLD, "cost": 0.5}, OLD)
+    card = compare("p", 1, rows, weights, choices, 200, Random(1).random)
+    assert card.gain_by_kind is not None and card.gain_by_kind.low is not None
+    assert card.gain.above_zero and not card.gain_by_kind.above_zero
+    assert not card.better and "by whole kinds, which decides" in card.why
+
+
+def test_a_gain_of_every_kind_is_shown_by_whole_kinds_too() -> None:
+    rows = [replace(one, group=f"kind {place % 5}") for place, one in enumerate(asks(Random(3), 0.8, 0.5))]
+    card = compare("p", 1, rows, (OLD, {**OLD, "cost": 8.0}, OLD), ["small"] * ASKS, 200, Random(1).random)
+    assert card.better and card.gain_by_kind is not None and card.gain_by_kind.above_zero
+
+
+def test_where_units_are_drawn_there_are_no_kinds() -> None:
+    rows = [replace(one, group=f"kind {place % 5}") for place, one in enumerate(asks(Random(3), 0.8, 0.5))]
+    alone, paired = (
+        compare(
+            "p", 1, rows, (OLD, {**OLD, "cost": 8.0}, OLD), ["small"] * ASKS, 200, Random(1).random,
+            units=[str(place // size) for place in range(ASKS)],
+        )
+        for size in (1, 50)
+    )  # fmt: skip
+    assert alone.gain_by_kind is None and alone.gain.value == pytest.approx(paired.gain.value)
+    assert alone.gain != paired.gain
