@@ -111,7 +111,7 @@ class Gateway:
                 plan = house.router.plan(request, headers, session, judging=False, traced=traced)
                 assert isinstance(plan, RoutePlan)
             call.plan = plan
-            _book(record, plan, house.epoch)
+            book(record, plan, house.epoch)
             if house.prompt_chars:
                 record.prompt = extract(request).ask[: house.prompt_chars]
             answer = await house.executor.run(call)
@@ -194,7 +194,8 @@ def trace(call: Call) -> dict[str, Any]:
     return {name: value for name, value in told.items() if name not in unknown}
 
 
-def _book(record: CallRecord, plan: RoutePlan, epoch: str) -> None:
+def book(record: CallRecord, plan: RoutePlan, epoch: str) -> None:
+    """Puts into a record what was decided, by the configuration of this epoch."""
     record.route = plan.route
     record.profile = plan.profile
     record.plan = plan.models

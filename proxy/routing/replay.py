@@ -45,6 +45,9 @@ class Stored(Struct):
     scores: dict[str, float] = {}
     usage: Usage | None = None
     cost_usd: float | None = None
+    wasted_usd: float = 0.0
+    session: str = ""
+    key_id: str = ""
     grounds: Grounds | None = None
     prompt: str | None = None
 
@@ -184,6 +187,15 @@ class Replay:
         ranking = stored.scores if same else None
         before = past(kept, stored.profile, intents, difficulty, ranking, stored.prompt or "")
         return self._router.decide_again(before, traced=traced)
+
+    def undrawn(self, stored: Stored) -> RoutePlan:
+        """The decision that the weights in force here take on a record's grounds, with every term, and with
+        nothing left to chance. Raises ApiError when nobody could serve it."""
+        kept = stored.grounds
+        assert kept is not None
+        bare = msgspec.structs.replace(kept, lot=None)
+        before = past(bare, stored.profile, stored.intents, stored.difficulty or 0.0, None)
+        return self._router.decide_again(before, traced=True)
 
     def _again(self, stored: Stored) -> Again:
         before = stored.plan[0]

@@ -30,13 +30,11 @@ __all__ = [
     "summaries",
 ]
 
-BUSY = 5.0
-"""Seconds to wait for another process that is writing."""
+BUSY = 5.0  # seconds to wait for another process that is writing
 SIZES = (100, 25, 5, 1)
 """Rows that go into one statement. SQLite runs each without the interpreter's lock, which comes back late
 while calls are served: asked for row by row, that took longer than the writing."""
-STEP = 2000
-"""Rows forgotten in one go, so that other writers come between."""
+STEP = 2000  # rows forgotten in one go, so that other writers come between
 
 COLUMNS = (
     "time", "request_id", "session", "key_id", "requested_model", "model", "provider", "intent", "route",
@@ -44,8 +42,7 @@ COLUMNS = (
     "completion_tokens", "cost_usd", "wasted_usd", "baseline_usd", "judge_usd", "fallback",
 )  # fmt: skip
 """What a row shows besides the record."""
-Columns = tuple[Any, ...]
-"""Their values."""
+Columns = tuple[Any, ...]  # their values
 
 FAILED = ("error", "aborted")
 """Outcomes that are the proxy's or an upstream's failure, not the caller's doing."""
@@ -187,8 +184,11 @@ class Reader:
 
     def records(self, query: Query) -> Iterator[bytes]:
         """The whole records as JSON, latest first."""
-        for found in self._select(f"SELECT {_RECORD}", query):
-            yield found[0]
+        return (found[0] for found in self._select(f"SELECT {_RECORD}", query))
+
+    def scored(self, query: Query) -> Iterator[tuple[bytes, float | None]]:
+        """The whole records, and the feedback on each; latest first."""
+        return ((record, score) for record, score in self._select(f"SELECT {_RECORD}, {_SCORE}", query))
 
     def record(self, request_id: str, key: str | None = None) -> tuple[bytes, float | None] | None:
         """The last call of this id (of this key), as JSON, and the feedback on it."""

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec import UNSET
 
 from proxy.__main__ import main
+from proxy.gateway import book
+from proxy.record import CallRecord
+from proxy.routers import Live, build
+from proxy.routing.grounds import grounds
+from proxy.routing.router import new_memory
 from proxy.settings import load
+from proxy.telemetry.archive import Archive, Entry, columns
+from proxy.telemetry.encoding import encode
+from proxy.types import RoutePlan
+from proxy.wire.chat import parse
 
 ASKS = (
     "Prove rigorously that the distributed algorithm {} is optimal, step by step, for every constraint.",
@@ -148,3 +160,100 @@ def test_a_linked_file_is_changed_where_it_lies(tmp_path: Path) -> None:
     assert tune(folder, file, "--write") == 0
     assert (folder / "routing.yml").is_symlink() and "worth" in lies.read_text("utf-8")
     assert lies.stat().st_mode & 0o777 == 0o640
+
+
+# --- the call log --------------------------------------------------------------------------------
+
+DRAWING = ROUTING + "explore: {share: 0.2, models: 2}\n"
+
+
+def logged(folder: Path, calls: int, small: float, large: float) -> str:
+    """A call log of the configuration in `folder`; how often callers are pleased with each of the two."""
+    (folder / "routing.yml").write_text(DRAWING, "utf-8")
+    settings, chance = load(folder), Random(8)
+    live = Live(new_memory(settings.routing, lambda: 0.0), lambda _: frozenset(), lambda _: None, dict, str)
+    router = build(settings, live)
+    router._chance = chance.random
+    file = folder / "calls.db"
+    archive = Archive(file)
+    for number in range(calls):
+        body = {"model": "auto", "messages": [{"role": "user", "content": ASKS[0].format(number)}]}
+        plan = router.plan(parse(msgspec.json.encode(body)), {})
+        assert isinstance(plan, RoutePlan)
+        record = CallRecord(f"call-{number}", 1_800_000_000.0 + number)
+        book(record, plan, settings.epoch)
+        record.selected_model = plan.models[0]
+        record.cost_usd = 1e-2 if plan.models[0] == "large" else 1e-4
+        record.why = UNSET
+        kept = encode(grounds(plan, settings.epoch)), encode(plan.standing)
+        archive.add([Entry(columns(record), encode(record), *kept)])
+        good = chance.random() < (large if plan.models[0] == "large" else small)
+        archive.score(record.request_id, "", float(good), record.time + 1.0)
+    archive.close()
+    return str(file)
+
+
+def tune_calls(folder: Path, *more: str) -> int:
+    file = str(folder / "calls.db")
+    return main(["tune", "--config", str(folder), "--calls", file, "--resamples", "200", *more])
+
+
+def test_feedback_on_calls_that_were_drawn_moves_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logged(configured(tmp_path), 500, 0.9, 0.5)
+    assert tune_calls(tmp_path) == 0
+    out = capsys.readouterr().out
+    assert "on unseen calls" in out and "to which chance had given" in out and "are better" in out
+    assert tune_calls(tmp_path, "--write", "--json") == 0
+    card = json.loads(capsys.readouterr().out)
+    assert card["met"] >= 20 and card["unknown"] == 0 and card["cost"]["high"] < 0.0 < card["gain"]["low"]
+    assert load(tmp_path).routing.profiles["balanced"].cost == card["new"]["weights"]["cost"] > 1.0
+
+    # By the new weights their choice is the small one, which the same calls know as well.
+    tune_calls(tmp_path, "--json")
+    again = json.loads(capsys.readouterr().out)
+    assert again["old"]["weights"] == card["new"]["weights"] and not again["better"]
+    assert again["old"]["worth"]["value"] == pytest.approx(card["new"]["worth"]["value"], abs=0.1)
+
+
+def test_calls_that_show_nothing_change_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logged(configured(tmp_path), 300, 0.5, 0.8)
+    assert tune_calls(tmp_path, "--write") == 1
+    assert "NOT shown to be better" in capsys.readouterr().out
+    assert (tmp_path / "routing.yml").read_text("utf-8") == DRAWING
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        (["--since", "2099-01-01"], "of 0 calls that chance had a hand in, 0 tell something"),
+        (["--profile", "odd"], "gives quality no weight"),
+        (["--models", "a=b"], "--models goes with --outcomes"),
+    ],
+    ids=["nothing so late", "quality counts nothing", "names of outcomes"],
+)
+def test_calls_that_cannot_be_judged_are_refused(
+    more: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logged(configured(tmp_path), 10, 0.5, 0.5)
+    assert tune_calls(tmp_path, *more) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_a_log_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tune_calls(configured(tmp_path)) == 2
+    assert "is not there" in capsys.readouterr().err
+    assert tune(tmp_path, "-", "--since", "1h") == 2
+    assert "--since goes with --calls" in capsys.readouterr().err
+
+
+def test_chances_that_can_not_be_right_are_not_trusted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As if somebody had dropped the calls that were not drawn."""
+    file = logged(configured(tmp_path), 500, 0.9, 0.5)
+    with sqlite3.connect(file) as connection:
+        connection.execute("DELETE FROM calls WHERE route <> 'explore' AND id % 2")
+    assert tune_calls(tmp_path, "--write") == 1
+    assert "was asked first" in capsys.readouterr().out
