@@ -197,6 +197,11 @@ class Kuro:
         assert status == 200, answer
         return json.loads(answer)
 
+    def workers(self) -> list[int]:
+        """Pids of those that serve, or will; spawning needs a resource tracker, too, which doesn't."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split() if b"spawn_main" in _command(pid)]
+
     def circuit(self, name: str) -> dict[str, Any]:
         """The circuit of a model as the admin API shows it; one that was never asked has none."""
         found: dict[str, Any] = self.admin(f"/models/{name}")["circuit"] or {"state": "closed", "failures": 0}
@@ -229,6 +234,14 @@ class Kuro:
                 self._changed.notify_all()
         with self._changed:
             self._changed.notify_all()
+
+
+def _command(pid: str) -> bytes:
+    """A process's command line; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 @contextlib.contextmanager

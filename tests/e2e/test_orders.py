@@ -147,7 +147,7 @@ def test_a_worker_that_is_replaced_knows_it_too(world: World) -> None:
     kuro = world.start(3)
     order(kuro, "one", "disable")
     order(kuro, "two", "circuit", action="close")
-    os.kill(workers_of(kuro)[0], signal.SIGKILL)
+    os.kill(kuro.workers()[0], signal.SIGKILL)
     now = until(lambda: kuro.admin("/models"), lambda page: page["workers"][-1:] == ["4"])
     assert len(now["workers"]) == 3
     one, two = now["data"]
@@ -157,7 +157,7 @@ def test_a_worker_that_is_replaced_knows_it_too(world: World) -> None:
 
 def test_a_worker_that_hangs_is_named_and_obeys_when_it_can(world: World) -> None:
     kuro = world.start(2)
-    hung = workers_of(kuro)[0]
+    hung = kuro.workers()[0]
     os.kill(hung, signal.SIGSTOP)
     try:
         page = kuro.admin("/models")
@@ -168,11 +168,6 @@ def test_a_worker_that_hangs_is_named_and_obeys_when_it_can(world: World) -> Non
     finally:
         os.kill(hung, signal.SIGCONT)
     assert disabled_in(kuro, "one") == [True, True]
-
-
-def workers_of(kuro: Kuro) -> list[int]:
-    pids = Path(f"/proc/{kuro.process.pid}/task/{kuro.process.pid}/children").read_text().split()
-    return [int(pid) for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 @WORKERS
