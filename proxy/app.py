@@ -12,7 +12,7 @@ import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from random import random
 from typing import Any
 
@@ -56,6 +56,7 @@ from proxy.server.site import create_site
 from proxy.server.state import Rated, Services
 from proxy.settings import Settings
 from proxy.settings.public import registry
+from proxy.sharing import Sharing
 from proxy.telemetry import logs
 from proxy.telemetry.baseline import Baseline
 from proxy.telemetry.board import Board
@@ -98,7 +99,8 @@ class Engine:
         self.budget = retry_budget(settings.retries, self.clock)
         self.hedges = Hedges(settings.hedging, self.stats.p95, self.clock)
         self.alarms = Alarms(self.clock)
-        self.memory = new_memory(settings.routing, self.clock)
+        self.memory = new_memory(settings.routing, self.clock, shared=board is not None)
+        self.sharing = Sharing(board.place, board.name, self.memory, time.time) if board is not None else None
         self.upstreams = {name: _upstream(provider) for name, provider in settings.providers.items()}
         self.metrics = Metrics(
             settings.models,
@@ -128,6 +130,9 @@ class Engine:
             "llm_batches_lost_total": lambda: self.recorder.failures,
             "llm_log_lines_lost_total": logs.lost_lines,
             "llm_spans_lost_total": lambda: sum(sink.lost for sink in self.traces),
+            "llm_conversations": lambda: len(self.memory.conversations),
+            "llm_conversations_untold": lambda: self.sharing.untold if self.sharing is not None else 0,
+            "llm_conversations_lost_total": lambda: self.sharing.lost if self.sharing is not None else 0,
             "llm_call_log_lost_total": lambda: self.journal.lost,
             "llm_metric_exports_lost_total": lambda: sum(export.lost for export in self.exports),
             "llm_queue_refused_total": lambda: admission.refused,
@@ -153,7 +158,7 @@ class Engine:
 
     @asynccontextmanager
     async def _running(self, beside: AbstractAsyncContextManager[object]) -> AsyncIterator[None]:
-        async with self.scrape, self.recorder, beside:
+        async with self.scrape, self.recorder, self.sharing or nullcontext(), beside:
             try:
                 yield
             finally:

@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluate": {"types", "errors"},
     "commands": {"*"},
     "operate": {"dispatch", "routing", "server"},
+    "sharing": {"routing", "server"},
     "routers": {"wire", "routing", "dispatch", "settings"},
     "office": {"*"},
     "reload": {"*"},

@@ -60,8 +60,17 @@ class Recent(Generic[Value]):
         self._entries[key] = entry
         return entry.value
 
-    def put(self, key: Hashable, value: Value) -> None:
-        """Adds or renews the entry; the least recently used make room."""
+    def peek(self, key: Hashable) -> Value | None:
+        """The same, for who only looks at it: it is as little used as before."""
+        entry = self._entries.get(key)
+        return None if entry is None or entry.until < self._clock() else entry.value
+
+    def keys(self) -> list[Any]:
+        """Of all entries, also of those that are too old; the least recently used first."""
+        return list(self._entries)
+
+    def put(self, key: Hashable, value: Value, since: float | None = None) -> None:
+        """Adds or renews the entry, which is true `since` then, or now; the least recently used make room."""
         if self.size <= 0:
             return
         entries = self._entries
@@ -69,7 +78,7 @@ class Recent(Generic[Value]):
         if len(entries) >= self.size:
             for old in list(islice(entries, max(1, self.size // 8))):
                 del entries[old]
-        entries[key] = Entry(self._clock() + self._ttl, value)
+        entries[key] = Entry((self._clock() if since is None else since) + self._ttl, value)
 
     def keep(self, wanted: Callable[[Value], bool]) -> None:
         """Drops every entry that is no longer wanted: after a reload."""
@@ -83,6 +92,20 @@ class Recent(Generic[Value]):
             entry.until = min(entry.until, latest)
         for old in list(islice(self._entries, max(len(self._entries) - size, 0))):
             del self._entries[old]
+
+
+class Told(Recent[Value]):
+    """A map whose news others are told: of each entry that is put as of now, `tell` gets the key."""
+
+    def __init__(self, ttl: float, size: int, clock: Clock) -> None:
+        super().__init__(ttl, size, clock)
+        self.tell: Callable[[Any], None] = lambda key: None
+
+    def put(self, key: Hashable, value: Value, since: float | None = None) -> None:
+        """As without them; what is true since some other moment came from others."""
+        super().put(key, value, since)
+        if since is None:
+            self.tell(key)
 
 
 class Once:

@@ -20,7 +20,7 @@ from proxy.routing import effort, judge, plan, refusal, rules, scoring
 from proxy.routing.climb import Climb, Ground, Memory, Past, Sight
 from proxy.routing.conversation import conversation, follow
 from proxy.routing.features import extract
-from proxy.routing.memory import Clock, Glance, Once, Recent, digest, plain
+from proxy.routing.memory import Clock, Glance, Once, Recent, Told, digest, plain
 from proxy.routing.policy import RoutingPolicy, Step
 from proxy.routing.pool import Pools
 from proxy.routing.standing import Candidate, Standing, View, candidates, standing
@@ -46,11 +46,12 @@ GLANCE = 0.1
 _epochs = count()
 
 
-def new_memory(policy: RoutingPolicy, clock: Clock) -> Memory:
-    """An empty memory with the policy's bounds."""
+def new_memory(policy: RoutingPolicy, clock: Clock, *, shared: bool = False) -> Memory:
+    """An empty memory with the policy's bounds; `shared`: other processes are to hear of conversations."""
+    remembered = Told if shared else Recent
     return Memory(
         decisions=Recent(policy.cache.ttl, policy.cache.size, clock),
-        conversations=Recent(policy.sticky.ttl, policy.sticky.size, clock),
+        conversations=remembered(policy.sticky.ttl, policy.sticky.size, clock),
         verdicts=Recent(policy.judge.cache_ttl, policy.judge.cache_size, clock),
         once=Once(),
         clock=clock,

@@ -81,7 +81,8 @@ class Board:
     """One worker's part."""
 
     def __init__(self, place: Path, name: str) -> None:
-        self._place = place
+        self.place = place
+        """The directory."""
         self.name = name
         """The worker's."""
         self._posted = b""
@@ -90,15 +91,15 @@ class Board:
         """Shows the others what was counted here. Raises OSError."""
         data = encode(series)
         if data != self._posted:
-            _put(self._place / self.name, data)
+            _put(self.place / self.name, data)
             self._posted = data
 
     def total(self, own: Series) -> Series:
         """What all have counted: `own` is posted and added to the others' files. Raises OSError."""
         self.post(own)
-        parts = {path.name: path for path in self._place.iterdir() if path.name.isdecimal()}
+        parts = {path.name: path for path in self.place.iterdir() if path.name.isdecimal()}
         others = {name: _read(path) for name, path in parts.items() if name != self.name}
-        ended = _read_ended(self._place)
+        ended = _read_ended(self.place)
         total = Series()
         for series in (own, *(others[name] for name in others if name not in ended.names), ended.series):
             if series is not None:
@@ -109,9 +110,9 @@ class Board:
         """The last one out of a house whose parent was killed takes the directory along."""
         parent = multiprocessing.parent_process()
         if parent is not None and not parent.is_alive():
-            (self._place / self.name).unlink(missing_ok=True)
-            if not any(path.name.isdecimal() for path in self._place.glob("*")):
-                shutil.rmtree(self._place, ignore_errors=True)
+            (self.place / self.name).unlink(missing_ok=True)
+            if not any(path.name.isdecimal() for path in self.place.glob("*")):
+                shutil.rmtree(self.place, ignore_errors=True)
 
 
 def _read(path: Path) -> Series | None:
