@@ -15,22 +15,24 @@ chatter hold the same few clues again and again.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from math import exp, inf, log
+from math import exp, log
 from operator import itemgetter
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from proxy.errors import ConfigError
 from proxy.routing import blend, difficulty, semantic
 from proxy.routing.difficulty import Lesson
-from proxy.routing.features import code_share
+from proxy.routing.facts import FACTS, stretches
 from proxy.routing.lexicon import COMPLAINT, Fact, IntentSpec, Leaning, Lexicon, Pattern
 from proxy.routing.likeness import by_examples, unusable
 from proxy.routing.reader import Clue, Reader
 from proxy.routing.semantic import words
-from proxy.types import Classification, Features, Need
+from proxy.routing.struggle import unquoted
+from proxy.types import Classification, Features
 
 __all__ = ["FACTS", "Classifier", "Fact", "IntentSpec", "Leaning", "Lexicon", "Pattern", "classifier"]
 
@@ -46,6 +48,9 @@ _DECAY = 0.6
 _SHORT = 90
 """Characters up to which an ask may mean nothing without the conversation."""
 
+_TINY = 20
+"""Bytes of one that says nothing by itself: `both`, `B`, `with rhymes`."""
+
 _SAYS = 0.5
 """What an ask's own evidence must count, for the ask to say something by itself."""
 
@@ -59,28 +64,6 @@ WEIGHED = 256
 _SHARE = itemgetter(0)
 _FOLLOW_UP, _STRUGGLE, _HARDNESS = "follow_up", "struggle", "difficulty"
 _OF_CONVERSATIONS = frozenset({_FOLLOW_UP, _STRUGGLE})
-
-
-def _numbers(features: Features) -> float:
-    raw = features.ask[:1500].encode("utf-8", "replace")
-    return float(len(raw.translate(_DIGITS).split()))
-
-
-_DIGITS = bytes(byte if 0x30 <= byte <= 0x39 or byte in b".," else 0x20 for byte in range(256))
-
-FACTS: dict[str, Callable[[Features], float]] = {
-    "ask_chars": lambda features: float(len(features.ask)),
-    "ask_lines": lambda features: float(features.ask.count("\n") + 1),
-    "code_share": lambda features: code_share(features.ask),
-    "prompt_tokens": lambda features: float(features.prompt_tokens),
-    "turns": lambda features: float(features.turns),
-    "numbers": _numbers,
-    "question": lambda features: float(features.ask[-3:].rstrip(" \"')»”」").endswith(("?", "？", "؟"))),
-    "tools": lambda features: float(Need.TOOLS in features.needs),
-    "vision": lambda features: float(Need.VISION in features.needs),
-    "json_schema": lambda features: float(Need.JSON_SCHEMA in features.needs),
-}
-"""What a `Fact` may ask of a request."""
 
 
 Confidences = tuple[tuple[str, float], ...]
@@ -128,12 +111,14 @@ class Classifier:
         naming every pattern, fact and default that can't be used."""
         _check(lexicon, source)
         self._specs = lexicon.intents
-        self._reader = Reader(_patterns(lexicon), lexicon.words, source)
+        self._reader, self._listener = _readers(lexicon, source)
         self._default = next(name for name, spec in self._specs.items() if spec.default)
         self._chores = {chore: name for name, spec in self._specs.items() for chore in spec.chores}
         # What is known by its examples alone has no part in what the rest leaves open.
         self._priors = [(name, spec.prior) for name, spec in self._specs.items() if _by_rules(spec)]
-        self._facts = _by_fact(lexicon)
+        owners = [(name, spec.facts) for name, spec in lexicon.intents.items()]
+        others = ((_STRUGGLE, lexicon.struggle.facts), (_HARDNESS, lexicon.difficulty.facts))
+        self._facts = stretches((*owners, *others))
         self._weighed = lru_cache(WEIGHED)(self._weigh)
         self._lesson = lesson or difficulty.shipped()
         self._blend = blend.shipped()
@@ -148,7 +133,7 @@ class Classifier:
         if features.background is not None:
             intent = self._chores.get(features.background, self._default)
             return Classification(((intent, 1.0),), self._specs[intent].difficulty / 2, ("background",))
-        weighed = self._read(features)
+        weighed = self._in_own_words(self._read(features), features)
         sums, trust, leans, spoke = weighed.sums, 1.0, False, weighed.own
         if features.context:
             sums, trust, leans = self._in_context(weighed, features)
@@ -159,9 +144,7 @@ class Classifier:
         if self._likeness is not None and features.ask:
             told = self._shared(told, self._alike(features, listed, meant, trust), weighed.marks)
         hard = difficulty.share(told.odds + self._lesson.odds(features.ask))
-        # A first turn complains of no answer of ours.
-        struggle = weighed.struggle if features.turns > 1 else 0.0
-        return Classification(told.intents, hard, told.labels, struggle, leans)
+        return Classification(told.intents, hard, told.labels, weighed.struggle, leans)
 
     def rules(self, features: Features) -> dict[str, float]:
         """Log-odds of every intent by the lexicon alone, as far as the ask itself goes."""
@@ -170,12 +153,22 @@ class Classifier:
 
     def _read(self, features: Features) -> _Weighed:
         found = self._reader.read(features.ask)
-        stretches = [bisect_left(edges, read(features)) for read, edges, _ in self._facts]
-        return self._weighed(tuple(found), tuple(found.values()), *stretches)
+        if features.turns > 1:
+            found |= self._listener.read(features.ask)
+        places = [bisect_left(edges, read(features)) for read, edges, _ in self._facts]
+        return self._weighed(tuple(found), tuple(found.values()), *places)
 
     def _listed(self, ask: str) -> list[str]:
         """The words of an ask, if somebody here reads them."""
         return words(ask) if self._semantic is not None or self._likeness is not None else []
+
+    def _in_own_words(self, weighed: _Weighed, features: Features) -> _Weighed:
+        """A first turn complains of no answer of ours, and what is quoted tells what others complained of."""
+        if features.turns < 2:
+            return replace(weighed, struggle=0.0) if weighed.struggle else weighed
+        if weighed.struggle < COMPLAINT or (own := unquoted(features.ask)) == features.ask:
+            return weighed
+        return replace(weighed, struggle=self._read(replace(features, ask=own)).struggle)
 
     def _meant(self, listed: list[str], trust: float) -> dict[str, float]:
         """What was learned of each intent, as log-probabilities; nothing where the ask says nothing by
@@ -311,6 +304,8 @@ def _lean(features: Features, follows: bool, strongest: float) -> tuple[float, f
     length = len(features.ask)
     if follows and length <= _SHORT:
         return (0.25, 1.0) if strongest < _CLEAR else (0.6, 0.8)
+    if strongest < _UNCLEAR and len(features.ask.encode("utf-8", "replace")) <= _TINY:
+        return 0.25, 1.0
     if length <= _SHORT:
         return 1.0, 0.7 if strongest < _UNCLEAR else 0.2
     return 1.0, 0.2 if strongest < _UNCLEAR else 0.0
@@ -327,27 +322,20 @@ def _by_owner(clues: Iterable[Clue], places: Iterable[float]) -> dict[str, list[
     return evidence
 
 
-def _by_fact(
-    lexicon: Lexicon,
-) -> list[tuple[Callable[[Features], float], list[float], list[tuple[tuple[str, float], ...]]]]:
-    """Each fact that is asked for, the edges between which its value tells the same, and what that is:
-    (owner, weight) of all whose condition holds there."""
-    grouped: dict[str, list[tuple[str, Fact]]] = {}
-    owners = [(name, spec.facts) for name, spec in lexicon.intents.items()]
-    others = ((_STRUGGLE, lexicon.struggle.facts), (_HARDNESS, lexicon.difficulty.facts))
-    for owner, facts in (*owners, *others):
-        for fact in facts:
-            grouped.setdefault(fact.fact, []).append((owner, fact))
-    found = []
-    for name, asked in grouped.items():
-        edges = sorted({edge for _, fact in asked for edge in (fact.over, fact.under)})
-        # A value that meets an edge lies below it, and the last stretch is open.
-        held = [
-            tuple((owner, fact.weight) for owner, fact in asked if fact.over < upto <= fact.under)
-            for upto in (*edges, inf)
-        ]
-        found.append((FACTS[name], edges, held))
-    return found
+def _readers(lexicon: Lexicon, source: str) -> tuple[Reader, Reader]:
+    """Who reads what asks are about, and who also reads later turns for how they take the answer before them.
+    Raises ConfigError with what is wrong with the patterns of either."""
+    patterns, built = list(_patterns(lexicon)), []
+    problems: list[str] = []
+    for of_conversations in (False, True):
+        own = [pattern for pattern in patterns if (pattern[0] in _OF_CONVERSATIONS) is of_conversations]
+        try:
+            built.append(Reader(own, lexicon.words, source))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return built[0], built[1]
 
 
 def _patterns(lexicon: Lexicon) -> Iterator[tuple[str, str, Pattern]]:

@@ -57,7 +57,8 @@ class Reader:
         """`patterns` are (owner, path in the file, pattern). Raises ConfigError with every problem."""
         self._problems: list[str] = []
         self._source = source
-        self._words = {name: _alternatives(lines) for name, lines in words.items()}
+        self._words = words
+        self._alternatives = lru_cache(lambda name: _alternatives(words[name]))
         self._other, self._ascii = Automata(), Automata()
         self._atoms: dict[str, int] = {}
         self._clues: list[tuple[tuple[Clue, int | None], ...]] = []
@@ -116,7 +117,7 @@ class Reader:
         def words(named: re.Match[str]) -> str:
             start = _AT_START if named[1] else ""
             if named[2] in self._words:
-                return f"{start}(?:{self._words[named[2]][alphabet]})"
+                return f"{start}(?:{self._alternatives(named[2])[alphabet]})"
             if alphabet == 0:
                 self._refuse(path, named[0], "names no list of `words`")
             return ""

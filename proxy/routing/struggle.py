@@ -27,6 +27,13 @@ _FEW = 5
 _LONGEST = 2_000
 """Characters of asks that are compared word by word."""
 
+_QUOTED = re.compile(
+    r"```.*?(?:```|\Z)|^>.*?$"
+    r"""|"[^"\n]{1,400}"|“[^”\n]{1,400}”|„[^“”\n]{1,400}[“”]|«[^»\n]{1,400}»|「[^」]{1,400}」|『[^』]{1,400}』"""
+    r"|(?<!\w)['‘](?=\w)(?:[^'’\n]|\b['’]\b){1,400}['’](?!\w)",
+    re.DOTALL | re.MULTILINE,
+)
+
 _EDGE = 240
 """Characters of a result's head and tail that tell of an error."""
 
@@ -43,6 +50,11 @@ _EXIT = re.compile(
     r"|[\"']is_?error[\"']: ?true",
     re.IGNORECASE,
 )
+
+
+def unquoted(ask: str) -> str:
+    """An ask without what it quotes: of a story, a colleague, a program."""
+    return _QUOTED.sub(" ", ask)
 
 
 def repeats(ask: str, before: str) -> bool:

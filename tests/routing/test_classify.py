@@ -19,6 +19,7 @@ from proxy.evaluate.rows import Labelled
 from proxy.routing.classify import Classifier, Lexicon, classifier, combine, shares
 from proxy.routing.features import extract
 from proxy.routing.language import language
+from proxy.routing.lexicon import COMPLAINT
 from proxy.routing.text import fold, passages
 from proxy.types import ChatRequest, Classification, Features
 
@@ -93,6 +94,18 @@ def test_ask(turns: tuple[str, ...], accepted: set[str]) -> None:
 @pytest.mark.parametrize(("turns", "accepted"), labelled("conversations.txt"))
 def test_ask_within_a_conversation(turns: tuple[str, ...], accepted: set[str]) -> None:
     assert judged(*turns).top in accepted
+
+
+@pytest.mark.parametrize(("turns", "expected"), labelled("complaints.txt"))
+def test_who_complains_of_the_answer_is_told_from_who_tells_of_what_is_wrong(
+    turns: tuple[str, ...], expected: set[str]
+) -> None:
+    complains = judged(*turns).struggle >= COMPLAINT
+    assert complains is ("yes" in expected)
+
+
+def test_a_first_turn_complains_of_nothing() -> None:
+    assert judged("that's wrong, try again").struggle == 0.0
 
 
 def test_the_labelled_asks_cover_every_intent_in_many_languages() -> None:
@@ -388,8 +401,8 @@ def test_every_problem_of_a_lexicon_is_named_at_once() -> None:
         "intents.a.patterns[2].near",
         "intents.b.patterns[0].re",
         "intents.b.patterns[1].re",
-        "follow_up[0].re",
         "difficulty.patterns[0].re",
+        "follow_up[0].re",
     ]
     assert all(problem.startswith("config/intents.yml: ") for problem in caught.value.problems)
 

@@ -197,6 +197,6 @@ def test_a_mixed_long_text_is_not_judged_by_its_head_alone() -> None:
 
 def test_a_megabyte_takes_no_longer_than_a_page() -> None:
     text = "Ünïcödé words and 123 numbers " * 40_000
-    started = time.perf_counter()
+    started = time.process_time()
     estimate(text)
-    assert time.perf_counter() - started < 0.02
+    assert time.process_time() - started < 0.02
