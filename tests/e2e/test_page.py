@@ -169,6 +169,7 @@ def test_calls_come_as_they_happen_and_one_tells_why(page: Page) -> None:
     page.the("[data-close]").click()
     page.the('tr[data-id="just-now"]').send_keys(Keys.ENTER)
     told = page.says("#call-body", "Scores")
+    assert "quality 0." in told and "cost 0." in told  # in words, for who can't point at a bar
     assert ("Ladder" in told and "scoring: " in told and "1. one" in told.replace("\n", " ")) or "one" in told
     page.picture("call")
 
@@ -197,6 +198,24 @@ def test_models_and_their_circuits(page: Page) -> None:
     page.picture("models")
     page.button("Reset", '[data-model="one"]').click()
     page.says('[data-model="one"]', "● closed")
+
+
+def test_a_circuit_that_opened_by_itself_says_why(page: Page, stub: StubUpstream) -> None:
+    stub.script("down", fail(401), fail(500))
+    page.proxy.chat(hello("down"))
+    page.enter()
+    page.the("#tab-models").click()
+    card = page.says('[data-model="down"]', "our key was refused")
+    assert "asked again in" in card
+    page.picture("open")
+
+
+def test_a_named_model_is_not_told_of_in_zeros(page: Page) -> None:
+    page.proxy.chat(hello("one"), x_request_id="by-name")
+    page.enter()
+    page.says("#call-table", "by-name")
+    page.the('tr[data-id="by-name"]').click()
+    assert "prompt tokens" not in page.says("#call-body", "Plan, by explicit")
 
 
 def test_a_model_is_taken_out_of_service_and_put_back(page: Page) -> None:

@@ -242,7 +242,8 @@ function decision(told) {
   const left = Object.entries(told.filtered || {});
   if (left.length) parts.push(make("h3", {}, "Left out"), make("ol", {}, ...left.map(([model, reason]) => make("li", {}, `${model}: ${reason}`))));
   parts.push(make("h3", {}, `Plan, by ${told.step}`), make("ol", {}, ...(told.plan || []).map((model) => make("li", {}, model))));
-  parts.push(facts(Object.fromEntries(Object.entries(told.features || {}).map(([name, value]) => [name.replaceAll("_", " "), Array.isArray(value) ? value.join(", ") : value]))));
+  // Of a model that was named the request is not read: nothing is known, rather than 0.
+  if (told.features?.prompt_tokens) parts.push(facts(Object.fromEntries(Object.entries(told.features).map(([name, value]) => [name.replaceAll("_", " "), Array.isArray(value) ? value.join(", ") : value]))));
   return parts;
 }
 
@@ -259,7 +260,8 @@ function scoreRows(scores) {
       bar.style.height = ".35rem";
       return bar;
     })),
-    make("span", { title: terms.map((name) => `${name} ${its[name]}`).join(", ") }, its.total.toFixed(3)),
+    make("span", {}, its.total.toFixed(3)),
+    make("small", { class: "faint" }, terms.map((name) => `${name} ${its[name].toFixed(3)}`).join(" · ")),
   ]);
   return make("div", {}, legend, make("div", { class: "rows" }, ...rows));
 }
@@ -298,14 +300,15 @@ function modelCard(model, points, opened) {
     facts({
       provider: model.provider, upstream: model.upstream_model,
       success: seen.success === undefined ? "not seen yet" : `${percent(seen.success)} of ${whole(seen.evidence)} lately`,
-      "first token": seen.ttft ? seconds(1000 * seen.ttft) : null, speed: seen.speed ? `${whole(seen.speed)} tokens/s` : null,
+      "first token": seen.ttft ? `${seconds(1000 * seen.ttft)}${seen.success < 1 ? ", failures as slow ones" : ""}` : null, speed: seen.speed ? `${whole(seen.speed)} tokens/s` : null,
+      "because": circuit.state !== "closed" && !forced ? circuit.reason : null,
       "throttled for": circuit.throttled_for ? wait(circuit.throttled_for) : null,
       "asked again in": circuit.retry_after && !disabled && !forced ? wait(circuit.retry_after) : null,
       "forced by": forced ? `${forced.by}, ${new Date(1000 * forced.since).toLocaleString()}` : null,
       learned: learned ? moved(Object.values(model.workers)) : null, failures: circuit.failures || null, "disabled until": disabled?.until ? new Date(1000 * disabled.until).toLocaleString() : null, reason: disabled?.reason,
     }),
-    spark("success", points.map((point) => [point.at, point.attempts ? point.ok / point.attempts : null]), 1),
-    spark("first token", points.map((point) => [point.at, point.ttft_ms]), null),
+    spark("success", points.map((point) => [point.at, point.attempts ? point.ok / point.attempts : null, point.attempts]), 1),
+    spark("first token", points.map((point) => [point.at, point.ttft_ms, point.ok]), null),
     byWorker(model, opened),
     make("div", { class: "bar" }, make("span", { class: "faint" }, "Circuit"),
       act("Open", `${circuits}/circuit`, { action: "open" }), act("Close", `${circuits}/circuit`, { action: "close" }), act("Reset", `${circuits}/circuit`, { action: "reset" }),
@@ -336,7 +339,7 @@ function byWorker({ id, workers }, opened) {
     facts(Object.fromEntries(names.map((name) => [`worker ${name}`, told(workers[name])]))));
 }
 
-// The last hour as a line; a minute without attempts is a gap.
+// The last hour as a line, and on average over what was [when, seen, how often]; a minute without attempts is a gap.
 function spark(name, points, top) {
   const known = points.filter(([, value]) => value !== null && value !== undefined);
   if (!known.length) return null;
@@ -348,9 +351,12 @@ function spark(name, points, top) {
     path += `${last !== null && at - last <= 180 ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}${last === null || at - last > 180 ? "l3 0" : ""}`;
     last = at;
   }
-  const said = top ? percent(known.at(-1)[1]) : seconds(known.at(-1)[1]);
+  const told = (value) => (top ? percent(value) : seconds(value));
+  const often = known.reduce((sum, [, , times]) => sum + times, 0);
+  const said = told(known.reduce((sum, [, value, times]) => sum + value * times, 0) / (often || 1));
+  const label = `${name} over the last hour: ${said} on average, ${told(known.at(-1)[1])} at last`;
   return make("div", {}, make("span", { class: "faint" }, `${name}, last hour: ${said}`),
-    make("svg", { class: "spark", viewBox: "0 0 300 32", preserveAspectRatio: "none", role: "img", "aria-label": `${name} over the last hour, now ${said}` }, make("path", { d: path })));
+    make("svg", { class: "spark", viewBox: "0 0 300 32", preserveAspectRatio: "none", role: "img", "aria-label": label }, make("path", { d: path })));
 }
 
 // --- spend ---------------------------------------------------------------------------------------
