@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from proxy.errors import ConfigError
 from proxy.routing.ask import bounded
-from proxy.routing.automata import MAX_MEMORY, NEVER, SETS, Automata
+from proxy.routing.automata import MAX_MEMORY, NEVER, SETS, Automata, Found
 from proxy.routing.lexicon import Pattern
 from proxy.routing.text import fold, fold_pattern, passages, word_pattern
 
@@ -74,16 +74,15 @@ class Reader:
         folded = fold(bounded(text, READ))
         plain = folded.isascii()
         for place, passage in passages(folded):
-            atoms = self._ascii.match(passage)
-            if not plain and not passage.isascii():
-                atoms += self._other.match(passage)
-            for clue in self._told(tuple(atoms)):
+            others = () if plain or passage.isascii() else self._other.match(passage)
+            for clue in self._told(self._ascii.match(passage), others):
                 if clue not in found or found[clue] < place:
                     found[clue] = place
         return found
 
-    def _tell(self, atoms: tuple[int, ...]) -> tuple[Clue, ...]:
-        """The clues of a passage that holds these atoms."""
+    def _tell(self, found: Found, others: Found) -> tuple[Clue, ...]:
+        """The clues of a passage in which the automata found these, the other one if it was shown to it."""
+        atoms = self._ascii.numbers(found) + self._other.numbers(others)
         clues, held = self._clues, set(atoms)
         return tuple([clue for atom in atoms for clue, near in clues[atom] if near is None or near in held])
 
