@@ -14,7 +14,7 @@ and for each slot one byte per intent, 128 for nothing. Made by tests/train/trai
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
 from math import exp, log, sqrt
@@ -54,9 +54,9 @@ _Value = TypeVar("_Value")
 def words(text: str) -> list[str]:
     """The words of an ask, at most WORDS: in lower case, digits as 0, and of signs only their kind."""
     plain = fold(bounded(text, READ)).translate(_SIGNS)
-    for sign in _APART:
+    for sign, apart in _APART:
         if sign in plain:
-            plain = plain.replace(sign, b" %s " % sign)
+            plain = plain.replace(bytes((sign,)), apart)
     if plain.isascii():
         return plain.decode().split(None, WORDS)[:WORDS]
     return _WORD.findall(plain.decode("utf-8", "ignore"))[:WORDS]
@@ -65,9 +65,9 @@ def words(text: str) -> list[str]:
 def slots(text: str) -> list[int]:
     """The marks of an ask by slot, as `Semantic.read` adds them up and as it was trained."""
     listed = words(text)
-    hashed = [_slot(word) for word in listed]
+    near = [_slot(word) for word in _near(listed)]
     found = [slot for word in dict.fromkeys(listed) for slot in _parts(word)]
-    return [*found, *_pairs(_near(hashed)), *_shape(hashed)]
+    return [*found, *_pairs(near), *_shape(near, len(listed))]
 
 
 class Semantic:
@@ -99,13 +99,16 @@ class Semantic:
         sums = [bias + step * (lane - zero) for bias, lane in zip(self._bias, lanes, strict=False)]
         most = max(sums)
         whole = most + log(sum([exp(one - most) for one in sums]))
-        return {name: max(LEAST, one - whole) for name, one in zip(self.intents, sums, strict=True)}
+        return {
+            name: told if (told := one - whole) > LEAST else LEAST
+            for name, one in zip(self.intents, sums, strict=True)
+        }
 
     def _sum(self, listed: list[str]) -> int:
-        hashed = list(map(self._slot, listed))
+        near = list(map(self._slot, _near(listed)))
         total = sum(map(self._said, set(listed)))
-        total = sum(map(self._row, _pairs(_near(hashed))), total)
-        return sum(map(self._row, _shape(hashed)), total)
+        total = sum(map(self._row, _pairs(near)), total)
+        return sum(map(self._row, _shape(near, len(listed))), total)
 
 
 class Kept(dict[_Key, _Value]):
@@ -158,9 +161,9 @@ def _parts(word: str) -> tuple[int, ...]:
     return parts if len(word) < 7 else (*parts, crc32(longer, 3) % SLOTS)
 
 
-def _near(hashed: list[int]) -> list[int]:
+def _near(listed: list[str]) -> list[str]:
     """The words whose neighbours count: an ask says what it wants at its beginning or at its end."""
-    return hashed if len(hashed) <= _NEAR_START + _NEAR_END else hashed[:_NEAR_START] + hashed[-_NEAR_END:]
+    return listed if len(listed) <= _NEAR_START + _NEAR_END else listed[:_NEAR_START] + listed[-_NEAR_END:]
 
 
 def _pairs(hashed: list[int]) -> set[int]:
@@ -168,13 +171,12 @@ def _pairs(hashed: list[int]) -> set[int]:
     return {(left * 7_989 + right) % SLOTS for left, right in pairwise(hashed)}
 
 
-def _shape(hashed: list[int]) -> Iterator[int]:
-    """The slots of where words stand, and of how many there are, in steps of a half octave."""
-    yield (len(hashed) ** 2).bit_length()
-    yield from {(slot * 15_013 + 1) % SLOTS for slot in hashed[:_HEAD]}
-    if hashed:
-        yield (hashed[0] * 25_013 + 2) % SLOTS
-        yield (hashed[-1] * 25_013 + 3) % SLOTS
+def _shape(near: list[int], number: int) -> list[int]:
+    """The slots of where words stand, and of their `number`, in steps of a half octave; from their own."""
+    found = [(number**2).bit_length(), *{(slot * 15_013 + 1) % SLOTS for slot in near[:_HEAD]}]
+    if near:
+        found += ((near[0] * 25_013 + 2) % SLOTS, (near[-1] * 25_013 + 3) % SLOTS)
+    return found
 
 
 def _slot(word: str) -> int:
@@ -193,4 +195,5 @@ def _signs() -> bytes:
 
 
 _SIGNS = _signs()
-_APART = (b"?", b"!", b";", b"+", b":", b'"', b"|")
+_APART = [(sign, b" %c " % sign) for sign in b'?!;+:"|']
+"""Signs as numbers: whether bytes hold other bytes is asked by way of an exception."""
