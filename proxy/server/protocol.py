@@ -143,7 +143,8 @@ class Protocol(asyncio.Protocol):
             if cycle is not None and not cycle.complete:
                 cycle.disconnect()
         self.resume_writing()
-        self._parser = None  # It holds our methods: the cycle would keep both until a collection.
+        # They hold us, or our methods: what they close a circle with would stay until a collection.
+        self._parser = self._cycle = self._queued = None
 
     def pause_writing(self) -> None:
         """The caller takes less than was written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
 import socket
@@ -546,3 +547,24 @@ async def test_every_line_leaves_the_servers_books() -> None:
         with socket.create_connection(("127.0.0.1", port)) as reset:
             reset.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         await until(lambda: not world.state.connections and not world.state.tasks)
+
+
+async def test_a_line_that_has_ended_leaves_nothing_for_the_collector() -> None:
+    async with served() as (world, port):
+        gc.collect()
+        gc.disable()
+        try:
+            for answered in (True, False):
+                async with calling(port) as line:
+                    (world.go.set if answered else world.go.clear)()
+                    await line.send(GET)
+                    if answered:
+                        await line.response()
+                    else:
+                        await until(lambda: len(world.bodies) == 2)
+                await until(lambda: not world.state.connections)
+                world.go.set()
+                await until(lambda: not world.state.tasks)
+            await until(lambda: not any(type(one) is Protocol for one in gc.get_objects()))
+        finally:
+            gc.enable()
