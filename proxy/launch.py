@@ -178,13 +178,16 @@ def _keyed(settings: Settings, admin_key: str) -> Settings:
 
 
 def _calm_collector() -> None:
-    """What was built at start is not looked at again, and the rest rarely: calls make next to no cycles.
+    """What was built at start is not looked at again, the rest twice, and seldom enough.
 
-    Measured: a routed call costs 30 % less CPU than with the collector's defaults.
+    Calls and connections make no cycles; what the collector finds is what lasts of them: conversations and
+    decisions. Measured at 1,000 calls a second: a pass takes up to 3.5 ms, all together 1.5 us a call. Of
+    20,000 young objects one took 8 to 14 ms, for which ten calls waited. With the collector's own numbers,
+    which have it go through everything again and again, a routed call costs 30 % more CPU.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
+    gc.set_threshold(5_000, 1, 10_000)
 
 
 def _announce(settings: Settings, listening: socket.socket, orders: Orders) -> None:

@@ -163,7 +163,7 @@ class Features(Struct, frozen=True):
     """In a tool loop: how many of its latest rounds brought nothing but errors."""
 
 
-class Classification(Struct, frozen=True):
+class Classification(Struct, frozen=True, gc=False):
     """Intents by confidence, best first, and how hard the ask is."""
 
     intents: tuple[tuple[str, float], ...]
