@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from msgspec.structs import asdict
 
 from proxy.commands.measuring import show
 from proxy.commands.options import config_option, refuse, since_option, within
+from proxy.routing.policy import Weights
 from proxy.routing.router import BALANCED
 from proxy.settings import ROUTING, load
 
@@ -87,14 +88,14 @@ def _tune(options: argparse.Namespace) -> int:
     trial = make(options, settings, weights, price)
     if options.write and trial.better:
         try:
-            _write(options.config / ROUTING, profile, weights, trial.new.weights)
+            _write(options.config / ROUTING, routing.profiles, profile, trial.new.weights)
         except (OSError, ValueError) as error:
             return refuse(f"{options.config / ROUTING}: {getattr(error, 'strerror', None) or error}")
     show(options, trial, text.trial(trial, written=options.write and trial.better))
     return 0 if trial.better else 1
 
 
-def _write(path: Path, profile: str, old: Mapping[str, float], new: Mapping[str, float]) -> None:
+def _write(path: Path, profiles: Mapping[str, Weights], profile: str, new: Mapping[str, float]) -> None:
     """Exchanges the profile's weights, in one step. Raises OSError, and ValueError where it can't be done."""
     from proxy.settings.edit import put
 
@@ -102,12 +103,14 @@ def _write(path: Path, profile: str, old: Mapping[str, float], new: Mapping[str,
     before = path.read_bytes()
     text = before.decode()
     bom, text = text[: text.startswith("\ufeff")], text.removeprefix("\ufeff")
+    if not _members(text, "profiles"):
+        for name, weights in profiles.items():  # or the others, which are built in, would be gone
+            text = put(text, ("profiles", name), _spelt(weights))
     for term, weight in new.items():
-        if weight != old[term]:
+        if weight != getattr(profiles[profile], term):
             text = put(text, ("profiles", profile, term), f"{weight:g}")
-    if not _told(text, profile):
-        written = ", ".join(f"{term}: {weight:g}" for term, weight in old.items())
-        text = put(text, ("worth", profile), f"{{{written}}}")
+    if profile not in _members(text, "worth"):
+        text = put(text, ("worth", profile), _spelt(profiles[profile]))
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         beside.write_bytes((bom + text).encode())
@@ -119,8 +122,13 @@ def _write(path: Path, profile: str, old: Mapping[str, float], new: Mapping[str,
         beside.unlink(missing_ok=True)
 
 
-def _told(text: str, profile: str) -> bool:
+def _spelt(weights: Weights) -> str:
+    return "{" + ", ".join(f"{term}: {weight:g}" for term, weight in asdict(weights).items()) + "}"
+
+
+def _members(text: str, name: str) -> Collection[str]:
+    """Of that part of the file; none where there is no such part."""
     from proxy.settings.document import parse
 
     values = parse(text, lambda *_: None)
-    return profile in (values.get("worth") or {})
+    return (values or {}).get(name) or ()

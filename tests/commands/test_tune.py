@@ -17,6 +17,7 @@ from proxy.gateway import book
 from proxy.record import CallRecord
 from proxy.routers import Live, build
 from proxy.routing.grounds import grounds
+from proxy.routing.policy import Weights
 from proxy.routing.router import new_memory
 from proxy.settings import load
 from proxy.telemetry.archive import Archive, Entry, columns
@@ -257,3 +258,16 @@ def test_chances_that_can_not_be_right_are_not_trusted(
         connection.execute("DELETE FROM calls WHERE route <> 'explore' AND id % 2")
     assert tune_calls(tmp_path, "--write") == 1
     assert "was asked first" in capsys.readouterr().out
+
+
+def test_profiles_that_are_written_nowhere_are_not_lost_to_the_one_that_changes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, file = configured(tmp_path), outcomes(tmp_path, 400, 0.8, 0.8)
+    (folder / "routing.yml").write_text("cache: {size: 7}\n", "utf-8")
+    before = load(folder).routing
+    assert tune(folder, file, "--write", "--json") == 0
+    new = json.loads(capsys.readouterr().out)["new"]["weights"]
+    after = load(folder).routing
+    assert after.profiles == {**before.profiles, "balanced": Weights(**new)} and after.cache.size == 7
+    assert after.worth == {"balanced": before.profiles["balanced"]}
