@@ -17,7 +17,7 @@ from proxy.evaluate import policies
 from proxy.evaluate.curve import Curve, area, hull, least, levels, trace
 from proxy.evaluate.field import Field
 from proxy.evaluate.policies import Point
-from proxy.evaluate.resample import Chance, Estimate, draws, estimate, mean, mean_of
+from proxy.evaluate.resample import Chance, Estimate, clustered, draws, estimate, mean, mean_of
 
 DIFFICULTY, LENGTH, RANDOM, ORACLE = "difficulty", "prompt length", "random", "oracle"
 SHUFFLE, ALWAYS, DIAL = "shuffle", "always ", "router dial"
@@ -59,12 +59,19 @@ class Scorecard(Struct, frozen=True):
     lead: Estimate
     """Quality above chance that spends the same: of the router's choices, or, when it chose none, averaged
     over its curve."""
+    lead_by_kind: Estimate | None
+    """The same, its interval by whole kinds of asks; None where there are no kinds."""
     lead_over_length: Estimate
     """How much more of the gap difficulty recovers per dollar than prompt length does."""
     traced: dict[str, list[Point]]
     """Policy -> its curve on the plane, of all asks."""
     chosen: dict[str, Point]
     """Each policy that is one point on the plane."""
+
+    @property
+    def better(self) -> bool:
+        """The lead is above zero for asks like these, and for kinds like theirs."""
+        return self.lead.above_zero and (self.lead_by_kind is None or self.lead_by_kind.above_zero)
 
 
 def measure(
@@ -74,10 +81,11 @@ def measure(
     times: int,
     chance: Chance,
     progress: Callable[[int], None] = lambda _: None,
+    groups: Sequence[str] = (),
 ) -> Scorecard:
     """`routed`: name of a way to ask the router -> the model that it chose for each ask; the first is the
     one that decides, and those that begin with DIAL are one policy, to be mixed. `progress` is told how many
-    of `times` samples are done."""
+    of `times` samples are done. `groups`: the kind of each ask."""
     ranks = {name: levels(scores) for name, scores in _scores(field, difficulty).items()}
     columns = {**_others(field), **{name: _chosen(field, models) for name, models in routed.items()}}
     asked = next(iter(routed.items()), None)
@@ -96,10 +104,19 @@ def measure(
         curves=_by_policy(told, (*ranks, *((DIAL,) if (DIAL, "apgr") in told else ())), CURVE_MEASURES),
         points=_by_policy(told, (*columns, *((SHUFFLE,) if asked else ())), POINT_MEASURES),
         lead=told[LEAD],
+        lead_by_kind=_by_kind(sample, whole[LEAD], groups, times, chance),
         lead_over_length=told[OVER_LENGTH],
         traced=_traced(field, sample, ranks, columns),
         chosen={name: Point(mean(q), mean(c)) for name, (q, c) in columns.items()},
     )
+
+
+def _by_kind(
+    sample: Sample, lead: float | None, groups: Sequence[str], times: int, chance: Chance
+) -> Estimate | None:
+    if len(set(groups)) < 2:
+        return None
+    return estimate(lead, [sample.lead(drawn) for drawn in clustered(groups, times, chance)])
 
 
 def _traced(
@@ -141,12 +158,21 @@ class Sample:
         mine, length = found[DIFFICULTY, "apgr_per_dollar"], found[LENGTH, "apgr_per_dollar"]
         found[OVER_LENGTH] = None if mine is None or length is None else mine - length
         if self._asked is None:
-            found[LEAD] = None if mine is None else (mine - 0.5) * (ends[1].quality - ends[0].quality)
+            found[LEAD] = _above(mine, ends)
         else:
             name, choices = self._asked
             points[SHUFFLE] = self._shuffled(choices, drawn, points[name].cost)
             found[LEAD] = points[name].quality - points[SHUFFLE].quality
         return {**found, **_placed(points, ends)}
+
+    def lead(self, drawn: Sequence[int]) -> float | None:
+        """That measure alone."""
+        if self._asked is None:
+            curve = trace(self.pair, self._ranks[DIFFICULTY], drawn)
+            return _above(CURVE_MEASURES["apgr_per_dollar"](curve), self._ends(drawn))
+        name, choices = self._asked
+        point = _point(self._columns[name], drawn)
+        return point.quality - self._shuffled(choices, drawn, point.cost).quality
 
     def _shuffled(self, choices: list[str], drawn: Sequence[int], spent: float) -> Point:
         return policies.shuffle(self._field.quality, self._field.cost, choices, drawn, spent)
@@ -156,6 +182,11 @@ class Sample:
         field = self._field
         weak, strong = (_point((field.quality[m], field.cost[m]), drawn) for m in (field.weak, field.strong))
         return weak, strong
+
+
+def _above(area: float | None, ends: tuple[Point, Point]) -> float | None:
+    """A curve's mean quality above that of chance."""
+    return None if area is None else (area - 0.5) * (ends[1].quality - ends[0].quality)
 
 
 def _placed(points: dict[str, Point], ends: tuple[Point, Point]) -> Values:

@@ -145,3 +145,29 @@ def test_every_curve_is_drawn_from_the_weak_model_to_the_strong_one() -> None:
 )
 def test_the_axes_have_round_numbers(low: float, high: float, found: list[float]) -> None:
     assert plot.ticks(low, high) == found
+
+
+@pytest.mark.parametrize(
+    ("right_on", "better"),
+    [(range(5), True), (range(1), False)],
+    ids=["in every kind", "in one of five"],
+)
+def test_a_lead_that_one_kind_alone_makes_is_not_shown_to_hold_for_others(
+    right_on: range, better: bool
+) -> None:
+    """The router knows what is hard of asks of some kinds, and guesses the others."""
+    groups = [f"kind {row % 5}" for row in range(ROWS)]
+    known = [HARD[row] if row % 5 in right_on else BLIND[row] for row in range(ROWS)]
+    choices = {"router auto": ["large" if one > 0.5 else "small" for one in known]}
+    told = measure(FIELD, HARD, choices, times=200, chance=Random(1).random, groups=groups)
+    assert told.lead_by_kind is not None and told.lead_by_kind.value == told.lead.value
+    assert told.better is better is told.lead_by_kind.above_zero
+    lines = list(text.outcomes(told))
+    assert "drawn by whole kinds, which decides as well: " in lines[-2]
+    assert lines[-1].endswith(": better than chance" if better else ": NOT shown to be better than chance")
+
+
+def test_the_lead_of_the_curve_is_drawn_by_whole_kinds_too() -> None:
+    groups = [f"kind {row % 5}" for row in range(ROWS)]
+    told = measure(FIELD, HARD, {}, times=60, chance=Random(1).random, groups=groups)
+    assert told.lead_by_kind is not None and told.lead_by_kind.above_zero and told.better
