@@ -17,6 +17,7 @@ from msgspec import Struct
 from proxy.commands.measuring import decisions, first, progress_bar, show
 from proxy.commands.options import config_option, open_file, refuse, within
 from proxy.evaluate.calls import Call
+from proxy.evaluate.others import DrawnCard
 from proxy.record import Query, Row
 from proxy.routing.router import AUTO, BALANCED
 from proxy.settings import Settings, load
@@ -25,6 +26,8 @@ from proxy.wire.plugins import AUTO_ROUTER, CHEAPEST, DEAREST
 
 LATEST = 50_000
 """Calls of a log that are looked at."""
+LEAST_DRAWN = 100
+"""Calls with feedback that were left to chance: of fewer nothing is told."""
 SHOWN = 160
 """Characters of an ask that is shown."""
 
@@ -36,10 +39,12 @@ of it:
               also_ok, lang and source may be missing.
   --outcomes  {"prompt": "...", "q": {"MODEL": 0.0, ...}, "cost": {"MODEL": 0.00012, ...}}
               q is the graded answer, 0..1; cost is USD for the call. Every row has the same models, two or
-              more.
+              more. Where rows say of what kind they are ("group"), intervals by whole kinds are told, too,
+              and both decide.
   --calls     a call log's database, as telemetry.calls keeps it: calls with feedback, a known cost and an
               intent, the latest 50,000. Nobody knows what another model would have made of a call: they are
-              compared among calls of one intent and about the same difficulty.
+              compared among calls of one intent and about the same difficulty. Of 100 or more that were left
+              to chance (`explore` in routing.yml) it can be told, without bias; then that decides.
 
 A model of the outcomes is one of the registry's when its name is the id, an alias, the upstream's name or the
 last part of one of these; --models tells others: --models groq/llama-3.3-70b=l70,weak=gemma,strong=l70.
@@ -94,7 +99,7 @@ def _eval(options: argparse.Namespace) -> int:
         return refuse("--mistakes goes with --intents")
     settings = load(options.config)
     if options.calls is not None:
-        return _eval_calls(options, options.calls or settings.calls.file)
+        return _eval_calls(options, settings, options.calls or settings.calls.file)
     try:
         with ExitStack() as files:
             source = open_file(options.intents or options.outcomes, "rb", sys.stdin.buffer, files)
@@ -149,14 +154,15 @@ def _eval_outcomes(options: argparse.Namespace, settings: Settings, source: Bina
         routed[name] = [first(one["plan"], ours, asks.strong) for one in decided]
     with progress_bar("resamples", options.resamples) as progress:
         chance = Random(options.seed).random
-        card = scorecard.measure(asks, difficulty, routed, options.resamples, chance, progress)
+        groups = [row.group for row in data]
+        card = scorecard.measure(asks, difficulty, routed, options.resamples, chance, progress, groups)
     if options.plot:
         Path(options.plot).write_text(plot.svg(card), "utf-8")
     show(options, card, text.outcomes(card))
-    return 0 if card.lead.above_zero else 1
+    return 0 if card.better else 1
 
 
-def _eval_calls(options: argparse.Namespace, file: str | None) -> int:
+def _eval_calls(options: argparse.Namespace, settings: Settings, file: str | None) -> int:
     from proxy.evaluate import calls, text
 
     if file is None:
@@ -170,8 +176,22 @@ def _eval_calls(options: argparse.Namespace, file: str | None) -> int:
         return refuse(f"{file}: no call has feedback, a known cost and an intent")
     with progress_bar("resamples", options.resamples) as progress:
         card = calls.measure(scored, options.resamples, Random(options.seed).random, progress)
+    card = msgspec.structs.replace(card, drawn=_drawn(options, settings, file))
     show(options, card, text.calls(card))
-    return 0 if card.lead.above_zero else 1
+    return 0 if card.better else 1
+
+
+def _drawn(options: argparse.Namespace, settings: Settings, file: str) -> DrawnCard | None:
+    """What the calls tell that were left to chance; None where too few were."""
+    from proxy.commands import logged
+    from proxy.evaluate import others
+
+    log = logged.read(settings, file)
+    if len(log.calls) < LEAST_DRAWN:
+        return None
+    with progress_bar("resamples", options.resamples) as progress:
+        chance = Random(options.seed).random
+        return others.measure(log.calls, options.resamples, chance, progress, log.amiss)
 
 
 def _scored(reader: Reader) -> Iterator[Call]:

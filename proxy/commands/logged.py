@@ -32,7 +32,7 @@ class Log(Struct, frozen=True):
 
     file: str
     drawn: int
-    """Calls of the profile whose model was left to chance, judged or not."""
+    """Calls whose model was left to chance, judged or not."""
     records: list[Stored]
     calls: list[Drawn]
     """Of those records, in the same order: the judged ones."""
@@ -45,8 +45,9 @@ class Log(Struct, frozen=True):
         return f"of {self.drawn:,} calls that chance had a hand in, {len(self.calls):,} tell something"
 
 
-def read(settings: Settings, file: str, since: float | None, profile: str) -> Log:
-    """The log, or the configuration's own. Raises ConfigError where there is nothing to be read."""
+def read(settings: Settings, file: str = "", since: float | None = None, profile: str | None = None) -> Log:
+    """The log, or the configuration's own; of one profile, or of all. Raises ConfigError where there is
+    nothing to be read."""
     name = file or settings.calls.file
     if name is None:
         raise ConfigError(["no call is kept: telemetry.calls is switched off in proxy.yml"])
@@ -78,12 +79,14 @@ def choices(settings: Settings, records: list[Stored]) -> list[str]:
     return [plan.models[0] for _, plan, _ in _taken_again(settings, found)]
 
 
-def _drawn(reader: Reader, since: float | None, profile: str) -> Iterator[tuple[Stored, float | None]]:
-    """Calls of this profile that were left to chance, without a dial of the caller's; and their feedback."""
+def _drawn(reader: Reader, since: float | None, profile: str | None) -> Iterator[tuple[Stored, float | None]]:
+    """Calls that were left to chance, without a dial of the caller's; and their feedback."""
     for record, score in reader.scored(Query(since=since, limit=ALL)):
         stored = _decode(record)
         kept = stored.grounds
-        if kept is not None and kept.lot is not None and kept.tradeoff is None and stored.profile == profile:
+        if kept is None or kept.lot is None or kept.tradeoff is not None:
+            continue
+        if profile in (None, stored.profile):
             yield replace(stored, prompt=None), score
 
 

@@ -20,6 +20,7 @@ from operator import attrgetter
 
 from msgspec import Struct
 
+from proxy.evaluate.others import DrawnCard
 from proxy.evaluate.resample import Chance, Estimate, draws, estimate, quantile
 
 THIRDS = 3
@@ -65,6 +66,15 @@ class CallCard(Struct, frozen=True):
     harder one. 0.5: difficulty says nothing of it."""
     lead: Estimate
     """Feedback above that of chance at the same cost."""
+    drawn: DrawnCard | None = None
+    """Of those calls that were left to chance; what it says goes before the rest."""
+
+    @property
+    def better(self) -> bool:
+        """The router is shown to be better than chance that spends the same."""
+        if self.drawn is not None:
+            return self.drawn.lead.above_zero and not self.drawn.amiss
+        return self.lead.above_zero
 
 
 Cell = tuple[int, float, float]

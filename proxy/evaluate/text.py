@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from proxy.evaluate.calls import CallCard
 from proxy.evaluate.labels import IntentCard, Share
+from proxy.evaluate.others import DrawnCard
 from proxy.evaluate.resample import Estimate
 from proxy.evaluate.scorecard import Measured, Scorecard
 from proxy.evaluate.tune import Trial
@@ -32,7 +33,11 @@ def outcomes(card: Scorecard) -> Iterator[str]:
     yield ""
     yield f"difficulty over prompt length, per dollar: {number(card.lead_over_length, sign='+')}"
     of = "of the router's choices" if "shuffle" in card.points else "averaged over the curve"
-    yield f"quality above chance at the same cost, {of}: {number(card.lead, sign='+')}: {_verdict(card.lead)}"
+    if card.lead_by_kind is not None:
+        kinds = number(card.lead_by_kind, sign="+")
+        yield f"quality above chance at the same cost, drawn by whole kinds, which decides as well: {kinds}"
+    verdict = _verdict(card.better)
+    yield f"quality above chance at the same cost, {of}: {number(card.lead, sign='+')}: {verdict}"
 
 
 def intents(card: IntentCard) -> Iterator[str]:
@@ -84,7 +89,26 @@ def calls(card: CallCard) -> Iterator[str]:
     yield ""
     yield f"of two calls to a model, the one with worse feedback was called harder: {number(card.told_apart)}"
     yield f"with others of its intent and difficulty, by other models, {card.compared:.0%} compare"
-    yield f"feedback above chance at the same cost: {number(card.lead, sign='+')}: {_verdict(card.lead)}"
+    verdict = _verdict(card.lead.above_zero)
+    yield f"feedback above chance at the same cost: {number(card.lead, sign='+')}: {verdict}"
+    if card.drawn is not None:
+        yield ""
+        yield from ways(card.drawn)
+
+
+def ways(card: DrawnCard) -> Iterator[str]:
+    """The lines of what other ways to choose would have made of calls that were left to chance."""
+    given = f"which gave {card.away:,} to another model than the router's choice"
+    yield f"{card.calls:,} of them were left to chance, {given}{_intervals(card.resamples)}"
+    yield ""
+    rows = {
+        name: (f"{one.calls:,}", number(one.quality), number(one.cost, 1000.0), number(one.lead, sign="+"))
+        for name, one in card.ways.items()
+    }
+    yield from _lines("by chances", ("calls", "feedback", "USD/1000", "router above it"), rows)
+    yield ""
+    verdict = f"NOT to be trusted: {card.amiss}" if card.amiss else _verdict(card.lead.above_zero)
+    yield f"feedback above chance at the same cost, as drawn: {number(card.lead, sign='+')}: {verdict}"
 
 
 def trial(card: Trial, *, written: bool) -> Iterator[str]:
@@ -132,8 +156,8 @@ def _intervals(resamples: int) -> str:
     return "; 95 % intervals" if resamples else "; no intervals"
 
 
-def _verdict(lead: Estimate) -> str:
-    return "better than chance" if lead.above_zero else "NOT shown to be better than chance"
+def _verdict(better: bool) -> str:
+    return "better than chance" if better else "NOT shown to be better than chance"
 
 
 def _cells(measured: Measured, heads: Iterable[str]) -> dict[str, list[str]]:

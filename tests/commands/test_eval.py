@@ -13,6 +13,7 @@ from proxy.__main__ import main
 from proxy.record import CallRecord
 from proxy.telemetry.archive import Archive, Entry, columns
 from proxy.telemetry.encoding import encode
+from tests.commands.test_tune import configured, logged
 
 LABELS = [
     {"prompt": "Write a Python function that reverses a list", "gold_intent": "code", "lang": "en"},
@@ -167,6 +168,21 @@ def test_former_calls_with_feedback_are_measured(tmp_path: Path, capsys: pytest.
     assert main(["eval", "--calls", file, "--resamples", "50"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("60 calls with feedback") and "better than chance" in out
+
+
+def test_calls_that_were_left_to_chance_tell_what_others_would_have_made_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = logged(configured(tmp_path), 600, 0.9, 0.5)
+    asked = ["eval", "--config", str(tmp_path), "--calls", file, "--resamples", "50"]
+    assert main([*asked, "--json"]) == 1, "the router chooses the worse one everywhere: so does its shuffle"
+    ways = json.loads(capsys.readouterr().out)["drawn"]["ways"]
+    assert {"router", "always small", "always large", "random", "shuffle"} == ways.keys()
+    assert ways["always small"]["quality"]["low"] < 0.9 < ways["always small"]["quality"]["high"]
+    assert ways["always small"]["lead"]["high"] < 0.0 == ways["shuffle"]["lead"]["value"]
+    assert main(asked) == 1
+    out = capsys.readouterr().out
+    assert "of them were left to chance" in out and "as drawn: " in out
 
 
 @pytest.mark.parametrize(

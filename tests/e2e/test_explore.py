@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from proxy.__main__ import main
 from tests.e2e.kuro import ADMIN, Kuro, model, write_config
 from tests.stub import StubUpstream, ok
 
@@ -45,3 +49,55 @@ def test_some_calls_are_drawn_and_their_records_hold_the_chance(tmp_path: Path, 
         _, headers, _ = kuro.chat(asked, x_session_id=f"s-{number}")
         assert headers["x-kuro-model"] == "first", "whoever was drawn only stood in"
         assert kuro.admin("/explain", asked)["explore"] is None
+
+
+BALANCED = {"quality": 2.0, "success": 0.5, "latency": 0.25, "cost": 1.0}
+PROMPTS = 460
+"""Chance gives 46 of the judged ones to the other model; fewer than the 20 that it takes once in 100,000."""
+
+
+def test_feedback_on_drawn_calls_moves_weights_and_the_running_proxy_takes_them(
+    tmp_path: Path, stub: StubUpstream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The dear model is thought to be the better one, and callers like the cheap one's answers."""
+    for name in ("dear", "cheap"):
+        stub.script(name, ok(f"From {name}."))
+    models = [
+        model("dear", weights={"quality": 0.97}, price={"input": 1.0, "output": 5.0}),
+        model("cheap", weights={"quality": 0.4}, price={"input": 0.1, "output": 0.1}),
+    ]
+    config = write_config(
+        tmp_path,
+        stub.url,
+        models,
+        proxy={"admin_key": ADMIN, "reload": {"interval": 0.05}},
+        routing={"explore": {"share": 0.2}, "profiles": {"balanced": BALANCED}},
+    )
+    with Kuro(config) as kuro:
+        with ThreadPoolExecutor(8) as callers:
+            chosen = list(callers.map(partial(asked, kuro), range(PROMPTS)))
+            said = [(number, float(name == "cheap")) for number, (_, name) in enumerate(chosen)]
+            assert set(callers.map(partial(rated, kuro), said)) == {200}
+        assert {name for route, name in chosen if route == "score"} == {"dear"}
+        tune = ["tune", "--config", str(config), "--calls", "--resamples", "200", "--write"]
+        assert main(tune) == 0
+        assert "written to routing.yml" in capsys.readouterr().out
+        kuro.wait_line(lambda line: line.get("event") == "reload" and line["reload"]["result"] == "changed")
+        after = [asked(kuro, number) for number in range(PROMPTS, PROMPTS + 40)]
+        assert {name for route, name in after if route == "score"} == {"cheap"}
+        assert kuro.admin("/weights")["profiles"]["balanced"]["cost"] > BALANCED["cost"]
+
+
+def asked(kuro: Kuro, number: int) -> tuple[str, str]:
+    """The route and the model of an ask of its own."""
+    prompt = f"Prove rigorously, step by step, that the distributed algorithm number {number} is optimal."
+    body = {"model": "auto", "messages": [{"role": "user", "content": prompt}]}
+    _, headers, _ = kuro.chat(body, x_request_id=f"call-{number}")
+    return headers["x-kuro-route"], headers["x-kuro-model"]
+
+
+def rated(kuro: Kuro, said: tuple[int, float]) -> int:
+    """The status of the feedback on a call of this number."""
+    words = json.dumps({"request_id": f"call-{said[0]}", "score": said[1]})
+    status, _, _ = kuro.request("POST", "/v1/feedback", words, {"content-type": "application/json"})
+    return status
