@@ -23,9 +23,10 @@ AS_BUILT_IN = "as built in"
 def in_force(ground: Ground, view: View, adapt: Adapt) -> dict[str, Any]:
     """Of one process: what it has observed is its own."""
     candidates = ground.pools.all
+    seen = {each.id: view(each.id) for each in candidates}.get  # once: it fades by the second
     prior = standing(candidates, lambda _: None)
-    observed = standing(candidates, view)
-    value = standing(candidates, view, adapt.standing())
+    observed = standing(candidates, seen)
+    value = standing(candidates, seen, adapt.standing())
     profiles = ground.policy.profiles
     return {
         "object": "weights",

@@ -40,6 +40,17 @@ def test_a_term_tells_its_prior_what_was_seen_and_what_is_scored() -> None:
     assert told["unseen"]["latency"] == {"value": 0.6, "prior": 0.6, "observed": 0.6, "from": "registry"}
 
 
+def test_what_fades_while_it_is_looked_at_was_not_moved() -> None:
+    looks = iter(range(10, 0, -1))
+
+    def fading(model: str) -> Observed:
+        return Observed(success=0.5, ttft=3.0, evidence=float(next(looks)))
+
+    assert (
+        in_force(ground(), fading, adapt())["models"]["seen"]["latency"]["from"] == "registry, observations"
+    )
+
+
 def test_what_lasting_evidence_has_moved_is_told_apart() -> None:
     moving = adapt()
     for _ in range(200):
