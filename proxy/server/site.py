@@ -19,6 +19,7 @@ from proxy.server.errors import EXCEPTION_HANDLERS, refusal
 from proxy.server.explain import explain_router
 from proxy.server.feedback import give_feedback
 from proxy.server.models import models_router
+from proxy.server.once import Once
 from proxy.server.pages import page_routes
 from proxy.server.paths import folded
 from proxy.server.registry import registry_router
@@ -77,6 +78,7 @@ def create_site(services: Services, chat: App) -> Litestar:
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=admin_schema(),
         logging_config=None,
+        request_class=Once,
         request_max_body_size=_MAX_BODY,
     )
 

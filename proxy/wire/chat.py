@@ -231,7 +231,7 @@ def _may_escape_names(body: bytes) -> bool:
 def _check_duplicates(body: bytes, fields: dict[str, Any]) -> None:
     if _counts_once_outside_members(body, fields):
         return
-    keys = _top_level_keys(body)
+    keys = top_level_keys(body)
     for name in _COUNTED:
         if keys.count(name) > 1:
             raise bad(f"`{name}` is given more than once.", "duplicate_parameter", name)
@@ -248,7 +248,8 @@ def _counts_once_outside_members(body: bytes, fields: dict[str, Any]) -> bool:
     return len(_COUNTED_IN_QUOTES.findall(body)) - inside == _counted_members(fields)
 
 
-def _top_level_keys(body: bytes) -> list[str]:
+def top_level_keys(body: bytes) -> list[str]:
+    """The names of a JSON object's members as they come; one that is given twice is there twice."""
     keys: list[str] = []
 
     def keep(pairs: list[tuple[str, Any]]) -> None:

@@ -103,6 +103,31 @@ def test_what_is_no_json_is_said_in_so_many_words(client: Client, world: World, 
     assert world.commands == []
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "name"),
+    [
+        pytest.param("circuit", '{"action": "open", "action": "close"}', "action", id="a circuit's action"),
+        pytest.param("disable", '{"for": "1h", "reason": "x", "for": "1m"}', "for", id="how long"),
+        pytest.param("disable", '{"for": "1h", "f\\u006fr": "1m"}', "for", id="once escaped"),
+    ],
+)
+def test_what_is_said_twice_is_not_done_once(
+    client: Client, world: World, path: str, body: str, name: str
+) -> None:
+    answer = client.post(f"/admin/v1/models/claude/{path}", content=body, headers=ADMIN)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (400, "duplicate_parameter", name)
+    assert world.commands == []
+
+
+def test_an_action_that_is_none_is_answered_with_those_that_are(client: Client, world: World) -> None:
+    answer = client.post("/admin/v1/models/claude/circuit", json={"action": "melt"}, headers=ADMIN)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, "action")
+    assert error["message"] == "Invalid enum value 'melt': it is one of open, close, reset."
+    assert world.commands == []
+
+
 def test_an_end_can_be_a_date(client: Client) -> None:
     tomorrow = datetime.fromtimestamp(time() + 86400, UTC).isoformat()
     answer = client.post("/admin/v1/models/claude/disable", json={"until": tomorrow}, headers=ADMIN).json()
