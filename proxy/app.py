@@ -100,7 +100,7 @@ class Engine:
         self.hedges = Hedges(settings.hedging, self.stats.p95, self.clock)
         self.alarms = Alarms(self.clock)
         self.memory = new_memory(settings.routing, self.clock, shared=board is not None)
-        self.sharing = Sharing(board.place, board.name, self.memory, time.time) if board is not None else None
+        self.sharing = self._sharing(board) if board is not None else None
         self.upstreams = {name: _upstream(provider) for name, provider in settings.providers.items()}
         self.metrics = Metrics(
             settings.models,
@@ -122,6 +122,9 @@ class Engine:
         heed(self.breakers, Orders(), orders, self._ids(), time.time())
         house = self._house(settings, build(settings, self._live()))
         self.gateway = Gateway(house, self.recorder.emit, self.alarms, self.clock, time.time)
+
+    def _sharing(self, board: Board) -> Sharing:
+        return Sharing(board.place, board.name, self.memory, self.adapt, time.time)
 
     def _counted(self) -> dict[str, Callable[[], float]]:
         admission = self.admission

@@ -1,7 +1,7 @@
-"""What workers tell each other of their conversations: whoever is asked next knows with whom one is.
+"""What workers tell each other: with whom each conversation is, and, who starts, what was learned so far.
 
     Router.served --number--> tell --at once, or with others within 10 ms--> letters to all others
-    a worker starts --Hello--> the others tell it, too; one of them all that it remembers, before it serves
+    a worker starts --Hello--> the others tell it, too; one of them all that it knows, before it serves
 
 Whoever reads nothing costs the others next to nothing: they keep the numbers of what it wasn't told, each
 once and no more than are remembered, and it hears how things stand by then. What was heard is passed on to
@@ -17,10 +17,12 @@ from contextlib import suppress
 from itertools import islice
 from math import inf
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from proxy.routing.adapt import Adapt, Lesson
 from proxy.routing.climb import Memory
 from proxy.routing.letters import TURNS, Letter, read, write
 from proxy.routing.memory import Told
@@ -48,15 +50,23 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
 
     name: str
     asks: bool = False
-    """For all that is remembered."""
+    """For all that is known."""
+
+
+class Lessons(Struct, frozen=True, array_like=True, tag="lessons"):
+    """What `adapt` has learned, or a part of it."""
+
+    all: tuple[Lesson, ...]
 
 
 class Done(Struct, frozen=True, array_like=True, tag="done"):
     """That was all."""
 
 
+Part = TypeVar("Part")
+
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Hello | Letter | Done).decode
+_decode = msgspec.msgpack.Decoder(Hello | Letter | Lessons | Done).decode
 
 
 class Other:
@@ -68,8 +78,10 @@ class Other:
         """What it is to hear first, ..."""
         self.owed: dict[int, None] = {}
         """... conversations that it has still to be told of, ..."""
+        self.asks = False
+        """It has asked for all that is known, and ..."""
         self.last: list[bytes] = []
-        """... and what it is to hear when it knows them."""
+        """... what it is to hear in the end."""
         self.failed = 0
         """How often in a row it took nothing."""
         self.again = 0.0
@@ -78,13 +90,15 @@ class Other:
     @property
     def behind(self) -> bool:
         """It has something to be told."""
-        return bool(self.owed or self.words or self.last)
+        return bool(self.owed or self.words or self.last or self.asks)
 
 
 class Sharing:
     """One worker's part. An async context manager for as long as calls come."""
 
-    def __init__(self, place: Path, name: str, memory: Memory, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, place: Path, name: str, memory: Memory, adapt: Adapt, wall: Callable[[], float]
+    ) -> None:
         """`place` is the workers' own directory; the memory is one that is shared."""
         assert isinstance(memory.conversations, Told)
         memory.conversations.tell = self.tell
@@ -92,6 +106,7 @@ class Sharing:
         """Letters that could not be read, and conversations that were forgotten before all knew of them."""
         self._conversations = memory.conversations
         self._memory = memory
+        self._adapt = adapt
         self._clock = memory.clock
         self._wall = wall
         self._mailbox = Mailbox(place, name, self._heard)
@@ -211,8 +226,14 @@ class Sharing:
         now = self._clock()
         for other in tuple(self._others.values()):
             if other.again <= now and self._in_order(other, other.words) and self._pay(other):
+                if other.asks:
+                    other.asks, other.last = False, self._lessons()
                 self._in_order(other, other.last)
         self._retry()
+
+    def _lessons(self) -> list[bytes]:
+        parts = _portions(self._adapt.lessons())
+        return [*(_encode(Lessons(tuple(part))) for part in parts), _encode(Done())]
 
     def _in_order(self, other: Other, letters: list[bytes]) -> bool:
         """Whether all are out of our hands."""
@@ -240,18 +261,21 @@ class Sharing:
         except (msgspec.DecodeError, IndexError):  # another version's, while one replaces it
             self.lost += 1
             return
-        if isinstance(said, Hello):
-            self._meet(said)
-        else:
-            self._knows_all.set()
+        match said:
+            case Hello():
+                self._meet(said)
+            case Lessons():
+                self._adapt.learn(said.all)
+            case Done():
+                self._knows_all.set()
 
     def _meet(self, said: Hello) -> None:
         other, known = self._others.setdefault(said.name, Other(said.name)), self._conversations.keys()
         self._owe(other, known if said.asks else known[-LATEST:])
-        if said.asks:
-            other.last = [_encode(Done())]
+        other.asks = said.asks
         self._catch_up()
 
 
-def _portions(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (numbers[start : start + TURNS] for start in range(0, len(numbers), TURNS))
+def _portions(whole: Sequence[Part]) -> Iterator[Sequence[Part]]:
+    """As much as goes into one letter, each."""
+    return (whole[start : start + TURNS] for start in range(0, len(whole), TURNS))

@@ -12,9 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from proxy.routing.adapt import Adapt, Signal
 from proxy.routing.conversation import Held
 from proxy.routing.letters import Letter
-from proxy.routing.policy import RoutingPolicy, StickyPolicy
+from proxy.routing.policy import AdaptPolicy, RoutingPolicy, StickyPolicy
 from proxy.routing.router import new_memory
 from proxy.server.mailbox import LARGEST, Mailbox
 from proxy.sharing import BURST, Hello, Sharing
@@ -28,7 +29,8 @@ class Worker:
     def __init__(self, place: Path, name: str, size: int = 50_000) -> None:
         policy = RoutingPolicy(sticky=StickyPolicy(ttl=600.0, size=size))
         self.memory = new_memory(policy, time.monotonic, shared=True)
-        self.sharing = Sharing(place, name, self.memory, time.time)
+        self.adapt = Adapt(AdaptPolicy(enabled=True), time.monotonic, lambda *_: None)
+        self.sharing = Sharing(place, name, self.memory, self.adapt, time.time)
 
     def answer(self, *conversations: int, model: str = "mid") -> None:
         for number in conversations:
@@ -89,6 +91,18 @@ async def test_who_starts_knows_all_before_it_serves(tmp_path: Path, house: Asyn
     assert late.knows(*range(5_000), 9_999)
     two.answer(10_000)
     await until(lambda: late.knows(10_000))
+
+
+async def test_who_starts_has_learned_what_the_others_have(tmp_path: Path, house: AsyncExitStack) -> None:
+    one, late = Worker(tmp_path, "1"), Worker(tmp_path, "2")
+    await house.enter_async_context(one.sharing)
+    for number in range(400):
+        for model in range(300):
+            one.adapt.observe(f"model-{model}", Signal.SUCCESS, float(number < 300 or model % 2))
+    await house.enter_async_context(late.sharing)
+    learned, known = late.adapt.standing(), one.adapt.standing()
+    assert len(learned) == 150
+    assert learned == known
 
 
 async def test_of_those_who_are_dead_nobody_is_waited_for(tmp_path: Path, house: AsyncExitStack) -> None:

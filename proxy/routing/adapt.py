@@ -69,6 +69,30 @@ class Shift(Struct, frozen=True):
 
 NONE = Shift(0.0, 0.0, 0.0, 0.0)
 
+
+class Kept(Struct, frozen=True, array_like=True):
+    """A mean on its way to another process."""
+
+    weight: float
+    weights: float
+    sum: float
+    squares: float
+    age: float | None
+    """Seconds since its last sight; None: it has none."""
+
+
+class Lesson(Struct, frozen=True, array_like=True):
+    """All that one process knows of one signal of a model, for another that begins."""
+
+    model: str
+    """Empty: of all models together."""
+    signal: Signal
+    lately: tuple[Kept, Kept] | None
+    usually: Kept | None
+    shift: Shift | None
+    """In force."""
+
+
 Moved = Callable[[str, Signal, float, Shift], None]
 """Is told the model, the signal, the former shift and the new one."""
 
@@ -128,6 +152,34 @@ class Adapt:
         for (model, signal), held in self._force.items():
             found.setdefault(model, {})[signal] = held
         return found
+
+    def lessons(self) -> list[Lesson]:
+        """All that was learned."""
+        now = self._clock()
+        return [
+            Lesson(
+                *key,
+                lately=(lately[0].kept(now), lately[1].kept(now)) if lately is not None else None,
+                usually=usually.kept(now) if usually is not None else None,
+                shift=self._force.get(key),
+            )
+            for key in {**self._usually, **self._lately}
+            for lately, usually in [(self._lately.get(key), self._usually.get(key))]
+        ]
+
+    def learn(self, lessons: Iterable[Lesson]) -> None:
+        """Begins with what another process knows; what was seen here already, counts more."""
+        now = self._clock()
+        for lesson in lessons if self._policy.enabled else ():
+            key = lesson.model, lesson.signal
+            if key in self._lately or key in self._usually:
+                continue
+            if lesson.usually is not None:
+                self._usually[key] = _Mean(USUALLY).take(lesson.usually, now)
+            if lesson.lately is not None:
+                short, long = lesson.lately
+                self._lately[key] = _Mean(SHORT).take(short, now), _Mean(LONG).take(long, now)
+                self._put(key, lesson.shift or NONE)
 
     def reset(self, model: str | None = None) -> None:
         """Forgets one model, or all: the registry's values are in force."""
@@ -229,6 +281,16 @@ class _Mean:
         self._weight, self._weights = other._weight, other._weights
         self._sum, self._squares = other._sum, other._squares
         self._when = other._when
+
+    def kept(self, now: float) -> Kept:
+        age = max(now - self._when, 0.0) if self._when is not None else None
+        return Kept(self._weight, self._weights, self._sum, self._squares, age)
+
+    def take(self, kept: Kept, now: float) -> _Mean:
+        self._weight, self._weights = kept.weight, kept.weights
+        self._sum, self._squares = kept.sum, kept.squares
+        self._when = now - kept.age if kept.age is not None else None
+        return self
 
     def at(self, now: float, half_life: float) -> Seen:
         if not self._weight:

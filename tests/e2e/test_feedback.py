@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
+from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +78,24 @@ def test_callers_feedback_moves_a_models_quality_in_every_worker(tmp_path: Path,
         deadline = time.monotonic() + PATIENCE
         while not all(_liked(kuro) for _ in range(10)):  # whichever worker answers
             assert time.monotonic() < deadline, kuro.admin("/weights")["models"]
+        os.kill(kuro.workers()[0], signal.SIGKILL)
+        while (weights := kuro_weights(kuro)) is None or weights["worker"] != "3":
+            assert time.monotonic() < deadline + PATIENCE, "the successor doesn't answer"
+        assert better(weights), "whoever starts begins with what the others have learned"
+
+
+def kuro_weights(kuro: Kuro) -> Any:
+    """Those of whoever answers; None while a connection is lost with its worker."""
+    with suppress(ConnectionError, HTTPException):
+        return kuro.admin("/weights")
+    return None
 
 
 def _liked(kuro: Kuro) -> bool:
     """Feedback has put `one` above `two` in the worker that answers."""
-    models = kuro.admin("/weights")["models"]
-    better = models["one"]["quality"]["value"] > models["two"]["quality"]["value"]
-    return better and models["one"]["quality"]["from"] == "registry, adapt"
+    return better(kuro.admin("/weights"))
+
+
+def better(weights: Any) -> bool:
+    one, two = [weights["models"][name]["quality"] for name in ("one", "two")]
+    return bool(one["value"] > two["value"] and one["from"] == "registry, adapt")

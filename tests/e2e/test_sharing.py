@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -44,14 +46,16 @@ def start(stub: StubUpstream, tmp_path: Path) -> Iterator[Callable[..., Kuro]]:
 
 
 def until(seen: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + 3 * PATIENCE
     while not seen():
         assert time.monotonic() < deadline
 
 
 def serving(kuro: Kuro) -> int:
-    """Workers that answer their parent."""
-    return len(kuro.admin("/models")["workers"])
+    """Workers that answer their parent; 0 when the one that was asked dies."""
+    with suppress(ConnectionError, HTTPException):
+        return len(kuro.admin("/models")["workers"])
+    return 0
 
 
 def settle(kuro: Kuro) -> None:
@@ -157,6 +161,36 @@ def test_what_a_killed_worker_knew_is_known_to_all_and_to_its_successor(
     for pid, heard in ((left, chats[:8]), (successor, chats[8:])):
         with only(kuro, pid):
             assert {chat.ask("great, now one about a cat") for chat in heard} == {("mid", "sticky")}
+
+
+def test_workers_that_are_killed_again_and_again_take_nobodys_conversation_along(
+    start: Callable[..., Kuro], stub: StubUpstream
+) -> None:
+    kuro = start(2)
+    quiet, busy, over = talking(kuro, stub, 8), Chat(kuro, stub), threading.Event()
+
+    def chatter(number: int) -> None:
+        """Turns without a pause, so that letters are on their way whenever a worker dies."""
+        body = {"model": "auto:cheap", "messages": [*busy.messages, {"role": "user", "content": "Go on"}]}
+        while not over.is_set():
+            with suppress(ConnectionError, HTTPException):
+                kuro.chat(body, x_session_id=f"chatter-{number}")
+
+    with ThreadPoolExecutor(2) as pool:
+        chatting = [pool.submit(chatter, number) for number in range(2)]
+        try:
+            for _ in range(2):
+                killed = kuro.workers()[0]
+                os.kill(killed, signal.SIGKILL)
+                until(lambda killed=killed: killed not in kuro.workers() and serving(kuro) == 2)
+        finally:
+            over.set()
+        for each in chatting:
+            each.result()
+    for pid in kuro.workers():
+        with only(kuro, pid):
+            assert {chat.ask("great, now one about a cat") for chat in quiet} == {("mid", "sticky")}
+    assert counted(kuro, "llm_conversations_lost_total") == 0
 
 
 def test_who_stands_still_hears_of_everything_later(start: Callable[..., Kuro], stub: StubUpstream) -> None:

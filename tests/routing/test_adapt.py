@@ -7,10 +7,11 @@ from collections.abc import Callable
 from math import inf
 from typing import NamedTuple
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
-from proxy.routing.adapt import SURE, Adapt, Seen, Shift, Signal, divergence
+from proxy.routing.adapt import SURE, Adapt, Lesson, Seen, Shift, Signal, divergence
 from proxy.routing.policy import AdaptPolicy
 from proxy.routing.standing import Stand, swiftness
 
@@ -216,3 +217,52 @@ def test_divergence(p: float, q: float, nats: float) -> None:
 def test_swiftness_is_a_half_at_three_seconds() -> None:
     slow: Callable[[float], float] = lambda ttft: swiftness(ttft, None)  # noqa: E731
     assert (swiftness(3.0, None), swiftness(0.0, 100.0), slow(inf)) == (0.5, 0.5, 0.0)
+
+
+# --- what a process that begins learns of another --------------------------------------------------
+
+
+def taught(world: World) -> World:
+    """Another process, on a clock of its own, which was told all that this one knows."""
+    other = World(7)
+    other.now = 5.0
+    told = msgspec.msgpack.decode(msgspec.msgpack.encode(world.adapt.lessons()), type=list[Lesson])
+    other.adapt.learn(told)
+    return other
+
+
+def test_who_begins_goes_on_from_there() -> None:
+    one = World(3)
+    run(one, "good", Model(), 400)
+    run(one, "bad", Model(), 400)
+    run(one, "bad", Model(0.4, 8.0, 0.2), 60)
+    other = taught(one)
+    assert {(model, signal) for _, model, signal, _ in other.moves} == {
+        (model, signal) for model, shifts in one.adapt.shifts().items() for signal in shifts
+    }
+    assert other.adapt.shifts() == one.adapt.shifts() != {}
+    for number in range(200):
+        for world in (one, other):
+            world.now += 1.0
+            world.adapt.attempted("bad", number % 3 > 0, 2.0, None)
+            world.adapt.observe("good", Signal.QUALITY, float(number % 2))
+        ours, theirs = one.adapt.standing(), other.adapt.standing()
+        assert ours.keys() == theirs.keys()
+        for model, stand in ours.items():
+            assert theirs[model] == pytest.approx(stand)
+
+
+def test_what_was_seen_here_counts_more_than_what_is_told() -> None:
+    one, other = World(3), World(4)
+    run(one, "m", Model(0.1), 100)
+    run(other, "m", Model(), 100)
+    before = other.adapt.lessons()
+    other.adapt.learn(one.adapt.lessons())
+    assert other.adapt.lessons() == before
+
+
+def test_nothing_is_learned_where_nothing_is_adapted() -> None:
+    one, off = World(3), World(4, AdaptPolicy())
+    run(one, "m", Model(0.1), 100)
+    off.adapt.learn(one.adapt.lessons())
+    assert off.adapt.lessons() == [] and off.adapt.standing() == {}
