@@ -134,13 +134,11 @@ class ChatRequest(Struct, frozen=True):
     """OpenRouter's `models`: an explicit plan."""
     auto_router: AutoRouter | None = None
     spliceable: bool = False
-    """`body` holds `"model"`, `"messages"` and `"stream"` once each at most, so that the model's
-    name may be exchanged in the bytes instead of decoding and encoding the whole body."""
+    """`body` names `model`, `messages` and `stream` once at most: its bytes may be changed in place."""
 
 
 class Features(Struct, frozen=True):
-    """Facts about a request, read off it without judging it. What else the ask tells (its language, its
-    share of code) is asked of it where that matters: `proxy.routing.features`."""
+    """Facts about a request, read off it without judging it: `proxy.routing.features`."""
 
     ask: str
     """The last user turn, without boilerplate, cut to a bounded length."""
@@ -161,6 +159,8 @@ class Features(Struct, frozen=True):
     """The ask says what the turn before it said."""
     failed_tools: int = 0
     """In a tool loop: how many of its latest rounds brought nothing but errors."""
+    instructions: str = ""
+    """How the system prompt begins."""
 
 
 class Classification(Struct, frozen=True, gc=False):

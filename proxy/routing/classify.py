@@ -3,6 +3,7 @@
     ask ------> sentences -> RE2 Sets ----> clues that hold \
     features -> structural facts ----------------------------> rules: log-odds per intent \
     context --> clues likewise, when the ask leans on it ----/                             > confidences
+    system prompt -> clues likewise, when it gives one task -/                            /
     ask ------> hashed words -------------------------------> learned: log-probabilities  /      |
     ask ------> how alike it is to an intent's examples ----> the chance that it is one ----> its share
 
@@ -15,7 +16,7 @@ chatter hold the same few clues again and again.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import exp, log
 from operator import itemgetter
@@ -23,13 +24,13 @@ from operator import itemgetter
 from msgspec import Struct
 from msgspec.structs import replace
 
-from proxy.errors import ConfigError
 from proxy.routing import blend, difficulty, semantic
 from proxy.routing.difficulty import Lesson
 from proxy.routing.facts import FACTS, stretches
+from proxy.routing.glossary import FOLLOW_UP, HARDNESS, OF_CONVERSATIONS, STRUGGLE, check, readers
 from proxy.routing.lexicon import COMPLAINT, Fact, IntentSpec, Leaning, Lexicon, Pattern
-from proxy.routing.likeness import by_examples, unusable
-from proxy.routing.reader import Clue, Reader
+from proxy.routing.likeness import by_examples
+from proxy.routing.reader import Clue
 from proxy.routing.semantic import words
 from proxy.routing.struggle import unquoted
 from proxy.types import Classification, Features
@@ -54,6 +55,10 @@ _TINY = 20
 _SAYS = 0.5
 """What an ask's own evidence must count, for the ask to say something by itself."""
 
+_TASK, _ALONE = 1.8, 1.0
+"""Log-odds from which instructions give a task, and by how much it must lead: who lists all that an assistant
+can do gives none."""
+
 _UNCLEAR, _CLEAR = 1.0, 2.5
 """Log-odds of an ask's leading intent: up to the first it says little, from the second on it speaks for
 itself."""
@@ -62,8 +67,6 @@ WEIGHED = 256
 """Combinations of evidence whose result is kept."""
 
 _SHARE = itemgetter(0)
-_FOLLOW_UP, _STRUGGLE, _HARDNESS = "follow_up", "struggle", "difficulty"
-_OF_CONVERSATIONS = frozenset({_FOLLOW_UP, _STRUGGLE})
 
 
 Confidences = tuple[tuple[str, float], ...]
@@ -109,17 +112,18 @@ class Classifier:
     def __init__(self, lexicon: Lexicon, source: str = "intents.yml", lesson: Lesson | None = None) -> None:
         """`lesson`: what outcomes taught of difficulty; None: what comes with the package. Raises ConfigError
         naming every pattern, fact and default that can't be used."""
-        _check(lexicon, source)
+        check(lexicon, source)
         self._specs = lexicon.intents
-        self._reader, self._listener = _readers(lexicon, source)
+        self._reader, self._listener = readers(lexicon, source)
         self._default = next(name for name, spec in self._specs.items() if spec.default)
         self._chores = {chore: name for name, spec in self._specs.items() for chore in spec.chores}
         # What is known by its examples alone has no part in what the rest leaves open.
         self._priors = [(name, spec.prior) for name, spec in self._specs.items() if _by_rules(spec)]
         owners = [(name, spec.facts) for name, spec in lexicon.intents.items()]
-        others = ((_STRUGGLE, lexicon.struggle.facts), (_HARDNESS, lexicon.difficulty.facts))
+        others = ((STRUGGLE, lexicon.struggle.facts), (HARDNESS, lexicon.difficulty.facts))
         self._facts = stretches((*owners, *others))
         self._weighed = lru_cache(WEIGHED)(self._weigh)
+        self._task = lru_cache(WEIGHED)(self._told_to)
         self._lesson = lesson or difficulty.shipped()
         self._blend = blend.shipped()
         learned = semantic.shipped()
@@ -139,6 +143,9 @@ class Classifier:
             sums, trust, leans = self._in_context(weighed, features)
             spoke = weighed.labels
         listed = self._listed(features.ask)
+        if task := self._task(features.instructions):
+            sums, trust = _on_material(task, sums, trust, self._default)
+            spoke = (*spoke, f"instructions:{max(task, key=task.__getitem__)}")
         meant = self._meant(listed, trust) if features.ask else {}
         told = self._judged(sums, meant, self._blend.learned * trust, weighed.marks, spoke)
         if self._likeness is not None and features.ask:
@@ -162,6 +169,17 @@ class Classifier:
         """The words of an ask, if somebody here reads them."""
         return words(ask) if self._semantic is not None or self._likeness is not None else []
 
+    def _told_to(self, instructions: str) -> dict[str, float]:
+        """What a system prompt says of every turn, as log-odds; nothing, unless it clearly gives one task."""
+        found = self._reader.read(instructions)
+        evidence = _by_owner(found, found.values())
+        sums = {name: combine(weights) for name, weights in evidence.items() if name in self._specs}
+        first, second, *_ = (*sorted(sums, key=sums.__getitem__, reverse=True), "", "")
+        if not first or not self._specs[first].lasting:
+            return {}
+        clear = sums[first] >= _TASK and sums[first] - sums.get(second, 0.0) >= _ALONE
+        return sums if clear else {}
+
     def _in_own_words(self, weighed: _Weighed, features: Features) -> _Weighed:
         """A first turn complains of no answer of ours, and what is quoted tells what others complained of."""
         if features.turns < 2:
@@ -181,11 +199,11 @@ class Classifier:
         for (_, _, held), stretch in zip(self._facts, stretches, strict=True):
             for owner, weight in held[stretch]:
                 evidence.setdefault(owner, []).append(weight)
-        marks, struggle = combine(evidence.pop(_HARDNESS, ())), combine(evidence.pop(_STRUGGLE, ()))
-        follows = evidence.pop(_FOLLOW_UP, None) is not None
+        marks, struggle = combine(evidence.pop(HARDNESS, ())), combine(evidence.pop(STRUGGLE, ()))
+        follows = evidence.pop(FOLLOW_UP, None) is not None
         sums = {name: combine(weights) for name, weights in evidence.items()}
         labels = tuple([clue.label for clue in clues])
-        own = tuple([clue.label for clue in clues if clue.owner not in _OF_CONVERSATIONS])
+        own = tuple([clue.label for clue in clues if clue.owner not in OF_CONVERSATIONS])
         return _Weighed(sums, marks, struggle, follows, labels, own)
 
     def _judged(
@@ -311,6 +329,16 @@ def _lean(features: Features, follows: bool, strongest: float) -> tuple[float, f
     return 1.0, 0.2 if strongest < _UNCLEAR else 0.0
 
 
+def _on_material(
+    task: Mapping[str, float], sums: Mapping[str, float], trust: float, talk: str
+) -> tuple[dict[str, float], float]:
+    """What a turn's own evidence and the learned pass count where there is a task: the turn is what it is
+    done to, unless it clearly asks for something else, and more than to `talk`."""
+    own = 0.25 if max([total for name, total in sums.items() if name != talk], default=0.0) < _CLEAR else 0.6
+    mixed = {name: own * sums.get(name, 0.0) + task.get(name, 0.0) for name in {**sums, **task}}
+    return mixed, min(trust, own)
+
+
 def _by_rules(spec: IntentSpec) -> bool:
     return bool(spec.patterns or spec.facts or spec.default or not spec.examples)
 
@@ -320,58 +348,6 @@ def _by_owner(clues: Iterable[Clue], places: Iterable[float]) -> dict[str, list[
     for clue, place in zip(clues, places, strict=True):
         evidence.setdefault(clue.owner, []).append(place * clue.weight)
     return evidence
-
-
-def _readers(lexicon: Lexicon, source: str) -> tuple[Reader, Reader]:
-    """Who reads what asks are about, and who also reads later turns for how they take the answer before them.
-    Raises ConfigError with what is wrong with the patterns of either."""
-    patterns, built = list(_patterns(lexicon)), []
-    problems: list[str] = []
-    for of_conversations in (False, True):
-        own = [pattern for pattern in patterns if (pattern[0] in _OF_CONVERSATIONS) is of_conversations]
-        try:
-            built.append(Reader(own, lexicon.words, source))
-        except ConfigError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(problems)
-    return built[0], built[1]
-
-
-def _patterns(lexicon: Lexicon) -> Iterator[tuple[str, str, Pattern]]:
-    """(owner, path, pattern) of everything in the lexicon."""
-    listed = [(name, f"intents.{name}.patterns", spec.patterns) for name, spec in lexicon.intents.items()]
-    listed.append((_FOLLOW_UP, _FOLLOW_UP, lexicon.follow_up))
-    listed.append((_STRUGGLE, f"{_STRUGGLE}.patterns", lexicon.struggle.patterns))
-    listed.append((_HARDNESS, f"{_HARDNESS}.patterns", lexicon.difficulty.patterns))
-    for owner, path, patterns in listed:
-        for index, pattern in enumerate(patterns):
-            whole = Pattern(pattern) if isinstance(pattern, str) else pattern
-            yield owner, f"{path}[{index}]", whole
-
-
-def _check(lexicon: Lexicon, source: str) -> None:
-    """Raises ConfigError with everything that is wrong beside the patterns."""
-    problems = []
-    defaults = [name for name, spec in lexicon.intents.items() if spec.default]
-    if len(defaults) != 1:
-        problems.append(f"{source}: intents: exactly one needs `default: true`, not {len(defaults)}")
-    listed = [(f"intents.{name}", spec.facts) for name, spec in lexicon.intents.items()]
-    listed += [(_STRUGGLE, lexicon.struggle.facts), (_HARDNESS, lexicon.difficulty.facts)]
-    for path, facts in listed:
-        for index, fact in enumerate(facts):
-            if fact.fact not in FACTS:
-                problems.append(
-                    f"{source}: {path}.facts[{index}]: {fact.fact!r} is none of {', '.join(FACTS)}"
-                )
-    for name, spec in lexicon.intents.items():
-        if not 0.0 <= spec.difficulty <= 1.0:
-            problems.append(f"{source}: intents.{name}.difficulty: {spec.difficulty} is not within 0..1")
-        if name in (_FOLLOW_UP, _STRUGGLE, _HARDNESS):
-            problems.append(f"{source}: intents.{name}: the name is taken")
-        problems += [f"{source}: intents.{name}.{told}" for told in unusable(spec.examples)]
-    if problems:
-        raise ConfigError(problems)
 
 
 _latest: list[tuple[Lexicon, Classifier]] = []

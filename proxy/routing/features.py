@@ -2,6 +2,7 @@
 
     ChatRequest -> last real user turn -> ask -> language, code share: for who asks
                 -> user turns before it -> context
+                -> system prompt        -> instructions
                 -> everything           -> tokens, needs
 
 Pure, and bounded: a prompt of a megabyte is looked at by its ends and samples. Whatever a client may have
@@ -71,6 +72,7 @@ def extract(request: ChatRequest) -> Features:
     return Features(
         ask=ask,
         context=context,
+        instructions=survey.system[:CONTEXT_LIMIT],
         prompt_tokens=survey.tokens() + (0 if bare else _schema_tokens(fields)),
         completion_tokens=0 if bare else _reserve(fields),
         needs=frozenset(survey.needs) if bare else _needs(fields, survey.needs),

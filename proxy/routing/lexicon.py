@@ -57,6 +57,8 @@ class IntentSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """Tokens that an answer usually has: what a call is expected to cost, and how long to take."""
     needs: tuple[Need, ...] = ()
     """What a model must support to serve this intent at all."""
+    lasting: bool = False
+    """Where the system prompt asks for it, every turn is of it: what the turn says is the material."""
     chores: tuple[str, ...] = ()
     """Background chores (`Features.background`) that are of this kind."""
     patterns: tuple[Pattern | str, ...] = ()

@@ -160,7 +160,7 @@ def decision(
     spoken: str | None = None,
 ) -> Decision:
     """Packs one."""
-    facts = once(msgspec.structs.replace(features, ask="", context=()))
+    facts = once(msgspec.structs.replace(features, ask="", context=(), instructions=""))
     totals = pack(f"{len(ranking)}d", *ranking.values())
     return Decision(step, model, pool, facts, classification, once(tuple(ranking)), totals, spoken)
 

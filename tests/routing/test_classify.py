@@ -96,6 +96,13 @@ def test_ask_within_a_conversation(turns: tuple[str, ...], accepted: set[str]) -
     assert judged(*turns).top in accepted
 
 
+@pytest.mark.parametrize(("turns", "accepted"), labelled("instructed.txt"))
+def test_ask_under_instructions(turns: tuple[str, ...], accepted: set[str]) -> None:
+    system, ask = turns
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": ask}]
+    assert CLASSIFIER.classify(extract(ChatRequest(b"", {}, "auto", messages))).top in accepted
+
+
 @pytest.mark.parametrize(("turns", "expected"), labelled("complaints.txt"))
 def test_who_complains_of_the_answer_is_told_from_who_tells_of_what_is_wrong(
     turns: tuple[str, ...], expected: set[str]
