@@ -69,12 +69,16 @@ class Breakers:
         return f"{reason}, {refusal.retry_after:.1f} s left" if ends else reason
 
     def least_bad(self, model_ids: Iterable[str]) -> str | None:
-        """Of models that are all refused, the one that a probe is best spent on; None: none may be probed.
+        """Of models that are all refused, the one that a probe is best spent on; None: none may be probed, or
+        one of them is being probed already.
 
         Short openings come before refused keys and empty purses, then the one that would open next, then
         the given order.
         """
-        badness = {model: self._circuit(model).badness() for model in model_ids}
+        circuits = {model: self._circuit(model) for model in model_ids}
+        if any(circuit.probing for circuit in circuits.values()):
+            return None
+        badness = {model: circuit.badness() for model, circuit in circuits.items()}
         probed = {model: bad for model, bad in badness.items() if bad is not None}
         return min(probed, key=probed.__getitem__, default=None)
 

@@ -137,7 +137,7 @@ class Circuit:
         if opening > 0.0 or gate > 0.0:
             reason = self._long or "circuit_open" if opening >= gate else self._gate
             return Refusal(reason, max(opening, gate))
-        if self._probing(now):
+        if self.probing:
             return Refusal("probe_in_flight", PROBE_WAIT)
         return None
 
@@ -157,7 +157,7 @@ class Circuit:
         """Sorts circuits by how little hope there is; None: not even a probe may be sent."""
         now = self._setting.clock()
         gated = now < max(self._throttled_until, self._disabled_until)
-        if self._override is Override.OPEN or gated or self._probing(now):
+        if self._override is Override.OPEN or gated or self.probing:
             return None
         return bool(self._long), max(self._until - now, 0.0)
 
@@ -168,8 +168,10 @@ class Circuit:
         permit = self.admit()
         return self._lend() if isinstance(permit, Refusal) else permit
 
-    def _probing(self, now: float) -> bool:
-        return self._probe is not None and now < self._lease_until
+    @property
+    def probing(self) -> bool:
+        """A probe is on its way, for all that is known."""
+        return self._probe is not None and self._setting.clock() < self._lease_until
 
     def _lend(self) -> Permit:
         self._probe = Permit(self)
@@ -348,6 +350,6 @@ class Circuit:
             opened_for=0.0 if self._state is State.CLOSED else now - self._opened_at,
             retry_after=refusal.retry_after if refusal is not None else 0.0,
             throttled_for=max(self._throttled_until - now, 0.0),
-            probing=self._probing(now),
+            probing=self.probing,
             disabled=now < self._disabled_until,
         )

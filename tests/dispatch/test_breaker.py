@@ -319,11 +319,24 @@ class TestProbeAnyway:
         shut("late", Effect.FAILURE, 5)
         breakers.throttle("limited", 1)
         assert breakers.least_bad(["limited", "key", "late", "early"]) == "early"
-        assert breakers.probe_anyway("early") is not None
-        assert breakers.least_bad(["limited", "key", "late", "early"]) == "late"
+        assert breakers.least_bad(["limited", "key", "late"]) == "late"
         assert breakers.least_bad(["limited", "key"]) == "key"
         assert breakers.least_bad(["limited"]) is None
         assert breakers.least_bad([]) is None
+
+    def test_while_one_is_probed_no_other_is(self, house: House) -> None:
+        breakers = house.breakers
+        for model in ("early", "late"):
+            for _ in range(5):
+                permit = breakers.admit(model)
+                assert isinstance(permit, Permit)
+                permit.failure(Effect.FAILURE)
+        probe = breakers.probe_anyway("early")
+        assert probe is not None
+        assert breakers.least_bad(["early", "late"]) is None
+        assert breakers.least_bad(["late"]) == "late", "another call's candidates"
+        probe.failure(Effect.FAILURE)
+        assert breakers.least_bad(["early", "late"]) == "late"
 
 
 class TestOperator:

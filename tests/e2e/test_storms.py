@@ -133,7 +133,7 @@ def test_of_fifty_parallel_calls_in_half_open_exactly_one_reaches_the_upstream(
         assert kuro.circuit("first")["state"] == "closed"
 
 
-def test_when_every_circuit_is_open_auto_probes_each_model_with_one_call(
+def test_when_every_circuit_is_open_auto_probes_with_one_call_in_all(
     stub: StubUpstream, tmp_path: Any
 ) -> None:
     with Kuro(config(stub, tmp_path, *map(model, NAMES), open_for=60, open_cap=60)) as kuro:
@@ -146,11 +146,13 @@ def test_when_every_circuit_is_open_auto_probes_each_model_with_one_call(
             stub.script(name, ok("I am back."))
         before = {name: stub.hits(name) for name in NAMES}
         storm = Storm(kuro, "auto", 50, 50)
-        for gate in gates:
-            gate.block(1)
-        others = [storm.answers.get(timeout=10) for _ in range(50 - len(NAMES))]
-        assert {name: stub.hits(name) - was for name, was in before.items()} == dict.fromkeys(NAMES, 1)
+        others = [storm.answers.get(timeout=10) for _ in range(49)]
         assert {status for status, _ in others} == {503}
+        assert all(0 < int(headers["retry-after"]) <= 66 for _, headers in others)
         for gate in gates:
             gate.release()
-        assert [status for status, _ in storm.end()] == [200] * len(NAMES)
+        [(status, headers)] = storm.end()
+        probed = [name for name, was in before.items() if stub.hits(name) > was]
+        assert (status, [headers["x-kuro-model"]]) == (200, probed)
+        assert sum(stub.hits(name) - was for name, was in before.items()) == 1
+        assert kuro.chat({"model": "auto", "messages": MESSAGES})[0] == 200, "it is the way back"
