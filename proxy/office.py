@@ -117,6 +117,7 @@ class Keeper:
         """What stands in the files. Raises ConfigError."""
         read = self._source()
         check_listen(self._host, read.access)
+        # Stamped before, lest a change behind the reader is missed, and now: what is gone opens no door.
         _check_kept(self.settings, read, vanished(self._taken, self.footprint()))
         _check_ways(self.settings, read)
         return read

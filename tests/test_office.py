@@ -84,3 +84,34 @@ def test_everything_has_its_answer(world: World) -> None:
     assert isinstance(office.decide(Asked("watch")), Verdict)
     assert office.decide(Look()) == Look()
     assert office.hung_up() == Asked("signal")
+
+
+def test_a_file_that_goes_while_it_is_read_opens_no_door(world: World, tmp_path: Path) -> None:
+    """Why files are stamped once more after they were read: a missing file stands for the defaults."""
+    (tmp_path / "proxy.yml").write_text("limits: {max_in_flight: 7}\n")
+    world.keeper.decide(Asked("watch"))
+
+    def read() -> Settings:
+        (tmp_path / "proxy.yml").unlink()
+        return load(tmp_path, {})
+
+    keeper = Keeper(world.keeper.settings, read, world.keeper.footprint, "127.0.0.1")
+    verdict = keeper.decide(Asked("watch"))
+    assert verdict.report.result == "refused"
+    assert verdict.report.problems == (
+        "proxy.yml: is gone: put it back; an empty one stands for the defaults",
+    )
+    assert keeper.settings.limits.max_in_flight == 7
+
+
+def test_a_file_that_changes_behind_the_reader_is_not_taken_for_read(world: World, tmp_path: Path) -> None:
+    """Why files are stamped before they are read: whoever watches them has to ask once more."""
+
+    def read() -> Settings:
+        settings = load(tmp_path, {})
+        (tmp_path / "proxy.yml").write_text("limits: {max_in_flight: 7}\n")
+        return settings
+
+    keeper = Keeper(world.keeper.settings, read, world.keeper.footprint, "127.0.0.1")
+    keeper.decide(Asked("watch"))
+    assert keeper.seen != keeper.footprint()
