@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
@@ -98,8 +96,8 @@ def _tune(options: argparse.Namespace) -> int:
 def _write(path: Path, profiles: Mapping[str, Weights], profile: str, new: Mapping[str, float]) -> None:
     """Exchanges the profile's weights, in one step. Raises OSError, and ValueError where it can't be done."""
     from proxy.settings.edit import put
+    from proxy.settings.exchange import exchange
 
-    path = path.resolve()
     before = path.read_bytes()
     text = before.decode()
     bom, text = text[: text.startswith("\ufeff")], text.removeprefix("\ufeff")
@@ -111,15 +109,7 @@ def _write(path: Path, profiles: Mapping[str, Weights], profile: str, new: Mappi
             text = put(text, ("profiles", profile, term), f"{weight:g}")
     if profile not in _members(text, "worth"):
         text = put(text, ("worth", profile), _spelt(profiles[profile]))
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes((bom + text).encode())
-        shutil.copymode(path, beside)
-        if path.read_bytes() != before:
-            raise ValueError("was changed by somebody else meanwhile: run it again")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    exchange(path, (bom + text).encode(), before=before)
 
 
 def _spelt(weights: Weights) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from pathlib import Path
 
 from proxy.server.orders import Orders, restored, stored
+from proxy.settings.exchange import exchange
 
 logger = logging.getLogger("kuro")
 
@@ -40,25 +40,12 @@ class OrdersFile:
         if self._path is None:
             return False
         try:
-            self._replace(self._path, stored(orders))
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            exchange(self._path, stored(orders), mode=0o600)
         except OSError as error:
             logger.error("%s cannot be written, a restart forgets this: %s", self._path, error.strerror)
             return False
         return True
-
-    def _replace(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        beside = path.with_name(f"{path.name}.{os.getpid()}")
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
 
     def _set_aside(self, path: Path) -> str:
         aside = path.with_name(f"{path.name}.broken")

@@ -131,7 +131,7 @@ def _read_ended(place: Path) -> Ended:
 
 
 def _put(path: Path, data: bytes) -> None:
-    """Replaces the file in one step."""
+    """Replaces the file in one step. Nothing has to reach the disk: it ends with the process."""
     new = path.with_name(f"{path.name}.new")
     new.write_bytes(data)
     new.replace(path)
