@@ -24,6 +24,7 @@ from proxy.routing.router import Router, new_memory
 from proxy.routing.standing import Standing, View
 from proxy.settings import Settings
 from proxy.wire.chat import parse
+from proxy.wire.refusal import bad
 
 
 class Live(Struct, frozen=True):
@@ -81,6 +82,8 @@ def _apart(settings: Settings) -> Router:
 
 def _body(row: Mapping[str, Any]) -> dict[str, Any]:
     body = {"model": "auto", **row}
-    if "prompt" in body and "messages" not in body:
+    if "prompt" in body and "messages" in body:
+        raise bad("`prompt` and `messages` exclude each other: give one.", "invalid_value", "prompt")
+    if "prompt" in body:
         body["messages"] = [{"role": "user", "content": body.pop("prompt")}]
     return body

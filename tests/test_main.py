@@ -183,6 +183,14 @@ def test_explain_goes_through_a_file_and_past_its_bad_rows(
     assert [line.split(":")[0] for line in complaints] == ["line 3", "line 4", "2 of 5 rows were bad"]
 
 
+def test_explain_takes_a_prompt_or_messages_not_both(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").write_text('{"prompt": "hi", "messages": [{"role": "user", "content": "x"}]}\n')
+    assert main(["explain", "--input", str(tmp_path / "in"), "--output", os.devnull]) == 1
+    assert "line 1: `prompt` and `messages` exclude each other" in capsys.readouterr().err
+
+
 def test_explain_reads_and_writes_the_standard_streams(
     monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
 ) -> None:

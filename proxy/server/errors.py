@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from enum import StrEnum
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
@@ -20,6 +19,7 @@ from msgspec import DecodeError, Struct
 from msgspec.structs import fields
 
 from proxy.errors import ApiError
+from proxy.server.once import body_kinds
 from proxy.server.paths import plain
 from proxy.server.stamp import id_of
 from proxy.wire.refusal import unknown
@@ -77,7 +77,7 @@ def refusal(request: AnyRequest, error: ApiError | HTTPException) -> ApiError | 
     if isinstance(cause, DecodeError):
         return _unreadable(str(cause))
     if stray := _UNKNOWN.search(_first(error).get("message", "")):
-        return unknown("field", stray[1], list(_body_fields(request)))
+        return unknown("field", stray[1], _body_fields(request))
     message, param = _said(request, error)
     headers = tuple((error.headers or {}).items())
     return ApiError(status, message, code=_CODES.get(status, "invalid_request"), param=param, headers=headers)
@@ -95,7 +95,7 @@ def _said(request: AnyRequest, error: HTTPException) -> tuple[str, str | None]:
     if error.status_code == 405:
         return f"{path} does not take {method}.", None
     mistake = _first(error)
-    return _invalid(mistake, _body_fields(request)) if mistake else (error.detail, None)
+    return _invalid(mistake) if mistake else (error.detail, None)
 
 
 _HINT = " Chat is at POST /v1/chat/completions, so a client's base URL ends in /v1."
@@ -111,30 +111,19 @@ def _first(error: HTTPException) -> dict[str, Any]:
     return extra[0] if isinstance(extra, list) and extra and isinstance(extra[0], dict) else {}
 
 
-def _body_fields(request: AnyRequest) -> dict[str, Any]:
-    """The fields that the route's body may have, if it is a struct, and their types."""
-    body = request.route_handler.parsed_data_field
-    kinds = (body, *body.inner_types) if body is not None else ()
-    hints = {
-        kind.annotation: get_type_hints(kind.annotation)
-        for kind in kinds
-        if isinstance(kind.annotation, type) and issubclass(kind.annotation, Struct)
-    }
-    return {
-        field.encode_name: types[field.name] for struct, types in hints.items() for field in fields(struct)
-    }
+def _body_fields(request: AnyRequest) -> list[str]:
+    """The fields that the route's body may have, if it is a struct."""
+    kinds = body_kinds(request.route_handler.parsed_data_field)
+    return [field.encode_name for kind in kinds for field in fields(kind)]
 
 
-def _invalid(mistake: dict[str, Any], known: dict[str, Any]) -> tuple[str, str | None]:
+def _invalid(mistake: dict[str, Any]) -> tuple[str, str | None]:
     key, message = mistake.get("key"), str(mistake.get("message"))
-    if key == _BODY:
-        if message == f"'{key}'":  # litestar's way to say that there was none
-            return "The body is missing: send a JSON object.", None
-        return f"The body is not as it should be: {message}.", None
-    kind = known.get(key or "")
-    if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return f"{message}: it is one of {', '.join(kind)}.", key
-    return f"{message}.", key
+    if key != _BODY:
+        return f"{message}.", key
+    if message == f"'{key}'":  # litestar's way to say that there was none
+        return "The body is missing: send a JSON object.", None
+    return f"The body is not as it should be: {message}.", None
 
 
 def not_json(_: AnyRequest, error: Exception) -> Response[bytes]:

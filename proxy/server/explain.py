@@ -30,10 +30,6 @@ def explain(
     """The decision as `kuro explain` prints it."""
     if "prompt" in data and not isinstance(data["prompt"], str):
         raise ApiError(400, "'prompt' must be a string.", code="invalid_type", param="prompt")
-    if "prompt" in data and "messages" in data:
-        raise ApiError(
-            400, "'prompt' and 'messages' exclude each other: give one.", code="invalid_value", param="prompt"
-        )
     if "prompt" not in data and "messages" not in data:
         raise ApiError(
             400, "Give a 'prompt', or 'messages'.", code="missing_required_parameter", param="prompt"

@@ -26,7 +26,6 @@ def test_a_decision_without_a_call(client: Client, body: dict[str, Any]) -> None
     [
         (b"{}", 400, "prompt"),
         (b'{"prompt": 7}', 400, "prompt"),
-        (b'{"prompt": "x", "messages": [{"role": "user", "content": "y"}]}', 400, "prompt"),
         (b'{"prompt": "x", "prompt": "y"}', 400, "prompt"),
         (b'{"prompt": "x", "model": "gone"}', 404, "model"),
         (b"[]", 400, None),

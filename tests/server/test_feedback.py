@@ -50,6 +50,7 @@ def test_the_last_word_is_kept_and_only_the_first_is_learned_from(client: Client
         pytest.param(KEY, {"score": -0.5}, 400, "score", id="between thumbs"),
         pytest.param(KEY, {"score": "good"}, 400, "score", id="in words"),
         pytest.param(KEY, {"score": None}, 400, "score", id="without a score"),
+        pytest.param(KEY, {"score": "1"}, 400, "score", id="in digits"),
         pytest.param(KEY, {"request_id": 5}, 400, "request_id", id="on a number"),
         pytest.param(KEY, {"comment": "x"}, 400, "comment", id="with another field"),
     ],

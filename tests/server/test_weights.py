@@ -51,6 +51,8 @@ def test_where_nothing_was_moved_nothing_changed(client: Client, world: World) -
         pytest.param({"models": ["claude"]}, 400, "models", id="another field"),
         pytest.param({"model": 5}, 400, "model", id="a number"),
         pytest.param({"all": "yes"}, 400, "all", id="a word for a truth"),
+        pytest.param({"all": "true"}, 400, "all", id="the very word"),
+        pytest.param({"all": 1}, 400, "all", id="a number for a truth"),
     ],
 )
 def test_what_is_not_clear_changes_nothing(
