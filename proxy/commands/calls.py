@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from proxy.commands.columns import fitted, line, widths
 from proxy.commands.options import config_option, point_in_time, refuse, since_option, within
 from proxy.record import OUTCOMES, Query, Row
+from proxy.server.headers import recorded_session
 from proxy.settings import load
 from proxy.telemetry.archive import ArchiveError, Reader
 
@@ -46,7 +47,7 @@ _FILTERS = {
     "model": "of this model, asked for or answering",
     "intent": "of this intent",
     "id": "whose request id begins like this",
-    "session": "of this conversation",
+    "session": "of this conversation: 24 hex digits; or, of one key, what its caller calls it",
     "key": "of the caller's key of this name",
 }
 
@@ -63,23 +64,17 @@ def _limit(text: str) -> int:
 
 def _calls(options: argparse.Namespace) -> int:
     file: Path | None = options.file
+    keys: list[str] = []
     if file is None:
-        kept = load(options.config).calls.file
-        if kept is None:
+        settings = load(options.config)
+        if settings.calls.file is None:
             return refuse("no call is kept: telemetry.calls is switched off in proxy.yml")
-        file = Path(kept)
-    query = Query(
-        model=options.model,
-        intent=options.intent,
-        outcome=options.outcome,
-        failed=options.failed,
-        since=options.since,
-        until=options.until,
-        request_id=options.id,
-        session=options.session,
-        key=options.key,
-        limit=options.limit or 20,
-    )
+        file = Path(settings.calls.file)
+        keys = [key.name for key in settings.access.keys] or [""]
+    try:
+        query = _query(options, keys)
+    except ValueError as error:
+        return refuse(f"--session: {error}")
     show = _Records() if options.json else _Table()
     try:
         with Reader(file) as reader:
@@ -92,6 +87,25 @@ def _calls(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _query(options: argparse.Namespace, keys: list[str]) -> Query:
+    """Raises ValueError where it isn't clear whose conversation is meant."""
+    session = options.session
+    if session is not None:
+        session = recorded_session(session, keys if options.key is None else [options.key])
+    return Query(
+        model=options.model,
+        intent=options.intent,
+        outcome=options.outcome,
+        failed=options.failed,
+        since=options.since,
+        until=options.until,
+        request_id=options.id,
+        session=session,
+        key=options.key,
+        limit=options.limit or 20,
+    )
 
 
 def _follow(file: Path, query: Query, last: int, show: _Records | _Table) -> None:

@@ -16,11 +16,13 @@ from typing import Annotated, Any
 
 from litestar import Request, Router, get
 from litestar.params import Parameter
+from msgspec.structs import replace
 
 from proxy.errors import ApiError
 from proxy.record import OUTCOMES, Query
 from proxy.server.guards import knows_its_query, needs_admin_key
-from proxy.server.state import services
+from proxy.server.headers import recorded_session
+from proxy.server.state import Services, services
 from proxy.wire.when import FORMS, moment
 
 AnyRequest = Request[Any, Any, Any]
@@ -30,6 +32,7 @@ STEPS = 60
 """Of a trend."""
 DAYS_30 = 30 * 86400.0
 
+SESSION = "its 24 hex digits in a record; or, of one key, the caller's own name for it"
 _TEXT = Annotated[str | None, Parameter(description="as it was recorded")]
 _WHEN = Annotated[str | None, Parameter(description=FORMS)]
 
@@ -44,7 +47,7 @@ async def list_calls(
     since: _WHEN = None,
     until: _WHEN = None,
     request_id: Annotated[str | None, Parameter(description="its beginning")] = None,
-    session: _TEXT = None,
+    session: Annotated[str | None, Parameter(description=SESSION)] = None,
     key: Annotated[str | None, Parameter(description="the name of the caller's key")] = None,
     before: Annotated[str | None, Parameter(description="`next` of the page before")] = None,
     after: Annotated[str | None, Parameter(description="`cursor` of the latest that is known")] = None,
@@ -53,6 +56,8 @@ async def list_calls(
     """Former calls, latest first."""
     here = services(request)
     query = read_query(request.query_params, time())
+    if query.session is not None:
+        query = replace(query, session=_recorded(query.session, query.key, here))
     here.flush()
     page = await asyncio.to_thread(here.history.find, query)
     return {"object": "list", "data": page.calls, "next": page.next, "source": page.source}
@@ -107,6 +112,14 @@ def read_query(given: Mapping[str, str], now: float) -> Query:
     if query.since is not None and query.until is not None and query.until <= query.since:
         raise _wrong("until", "lies before `since`: no call can be between them")
     return query
+
+
+def _recorded(session: str, key: str | None, here: Services) -> str:
+    keys = [each.name for each in here.access.keys] or [""]
+    try:
+        return recorded_session(session, keys if key is None else [key])
+    except ValueError as error:
+        raise _wrong("session", f"{error}") from None
 
 
 def _wrong(param: str, message: str) -> ApiError:

@@ -65,6 +65,7 @@ def deadline(headers: Headers) -> float | None:
 _INSTRUCTIONS = frozenset({"system", "developer"})
 _NAMING = frozenset({"session_id", "prompt_cache_key", "metadata", "user"})
 """Fields of a body that may name its conversation."""
+_RECORDED = re.compile("[0-9a-f]{24}").fullmatch
 _EDGE = 4096
 """Characters at each end of a long text that tell it from others, together with its length."""
 
@@ -81,6 +82,20 @@ def session_of(
     named = _named_session(headers, fields)
     parts = [key_id, "named", named] if named else _opening(messages, key_id)
     return _digest(parts) if parts else ""
+
+
+def recorded_session(name: str, keys: Sequence[str]) -> str:
+    """Under which its calls are recorded: of what a caller calls its conversation, or of that itself.
+
+    `keys`: the names of those whose it may be, "" where no keys are wanted. Raises ValueError: whose?
+    """
+    if _RECORDED(name):
+        return name
+    if len(keys) != 1:
+        raise ValueError(
+            f"{name[:40]!r} is a caller's word: say of which key, or give a record's 24 hex digits"
+        )
+    return _digest([*keys, "named", name])
 
 
 def _named_session(headers: Headers, fields: Mapping[str, Any]) -> str:

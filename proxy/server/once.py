@@ -1,7 +1,7 @@
 """A JSON body of a plain route says each thing once, and by its own type.
 
-Of a member that is given twice the last would count, and litestar takes "1" for 1 and "true" for true: what can
-be read in two ways is not done. Chat bodies have their own, quicker look (wire/chat.py).
+Of a member that is given twice the last would count, and litestar takes "1" for 1 and "true" for true: what
+can be read in two ways is not done. Chat bodies have their own, quicker look (wire/chat.py).
 """
 
 from __future__ import annotations

@@ -63,8 +63,11 @@ def test_a_call_is_found_at_once_by_the_admin_api_and_by_the_command(kept: Kuro,
     ]
     assert listed["source"] == "database"
     whole = kept.admin("/calls/good-1")
-    found = kept.admin(f"/calls?{urlencode({'session': whole['session']})}")["data"]
-    assert [row["request_id"] for row in found] == ["good-1"]
+    for session in (whole["session"], "s1"):
+        found = kept.admin(f"/calls?{urlencode({'session': session})}")["data"]
+        assert [row["request_id"] for row in found] == ["good-1"]
+        table = kuro_calls(tmp_path, "--session", session)
+        assert "good-1" in table and "1 of 1 calls" in table
     assert whole["attempts"][0]["model"] == "one" and "prompt" not in whole
     (spent, nobody) = sorted(kept.admin("/spend")["data"], key=lambda row: row["model"] is None)
     assert (spent["model"], spent["calls"], spent["failed"], nobody["failed"]) == ("one", 1, 0, 1)

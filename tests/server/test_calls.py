@@ -8,9 +8,11 @@ import pytest
 from litestar.testing import TestClient
 
 from proxy.record import Query
+from proxy.server.headers import session_of
 from tests.server.conftest import ADMIN, Shelf, World
 
 Client = TestClient[Any]
+CONVERSATION = "0123456789abcdef01234567"
 
 
 def test_a_page_of_calls(client: Client, world: World) -> None:
@@ -28,13 +30,33 @@ def test_a_page_of_calls(client: Client, world: World) -> None:
 def test_filters_reach_the_call_log(client: Client, world: World) -> None:
     path = (
         "/admin/v1/calls?model=groq/llama&intent=math&outcome=error&failed=true&since=100&until=200.5"
-        "&request_id=req&session=s1&key=alice&before=9&after=2&limit=3"
+        f"&request_id=req&session={CONVERSATION}&key=alice&before=9&after=2&limit=3"
     )
     assert client.get(path, headers=ADMIN).status_code == 200
     shelf: Shelf = world.services.history  # type: ignore[assignment]
     assert shelf.asked == [
-        Query("groq/llama", "math", "error", True, 100.0, 200.5, "req", "s1", "alice", 9, 2, 3)
+        Query(
+            "groq/llama",
+            "math",
+            "error",
+            True,
+            100.0,
+            200.5,
+            "req",
+            "0123456789abcdef01234567",
+            "alice",
+            9,
+            2,
+            3,
+        )
     ]
+
+
+def test_a_conversation_is_found_by_what_its_caller_calls_it(client: Client, world: World) -> None:
+    shelf: Shelf = world.services.history  # type: ignore[assignment]
+    called = session_of({"x-session-id": "chat-7"}, {}, (), "alice")
+    assert client.get("/admin/v1/calls?session=chat-7&key=alice", headers=ADMIN).status_code == 200
+    assert shelf.asked[-1].session == called
 
 
 @pytest.mark.parametrize(

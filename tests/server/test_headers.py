@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ApiError
-from proxy.server.headers import deadline, forwarder, request_id, session_of, traceparent
+from proxy.server.headers import (
+    deadline,
+    forwarder,
+    recorded_session,
+    request_id,
+    session_of,
+    traceparent,
+)
 from proxy.types import Provider
 
 # --- request id ----------------------------------------------------------------------------------
@@ -214,3 +221,13 @@ def test_a_later_version_of_the_trace_may_say_more() -> None:
     later = "cc" + TRACEPARENT[2:] + "-what-the-future-will-be-like"
     assert traceparent({"traceparent": later}) == later
     assert traceparent({"traceparent": TRACEPARENT + "-extra"}) == traceparent({}) == ""
+
+
+def test_a_conversation_is_recorded_under_a_name_that_its_callers_own_leads_to() -> None:
+    of_alice, of_nobody = (session_of({"x-session-id": "chat-7"}, {}, (), key) for key in ("alice", ""))
+    assert recorded_session("chat-7", ["alice"]) == of_alice
+    assert recorded_session("chat-7", [""]) == of_nobody != of_alice
+    assert recorded_session(of_alice, ["alice", "bob"]) == recorded_session(of_alice, []) == of_alice
+    for keys in (["alice", "bob"], []):
+        with pytest.raises(ValueError, match="say of which key"):
+            recorded_session("chat-7", keys)
