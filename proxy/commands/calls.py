@@ -139,21 +139,27 @@ class _Table:
     """A line for each call, in columns."""
 
     def begin(self, reader: Reader, query: Query, follows: bool) -> None:
-        rows = [_cells(found) for found in reader.find(query)]
-        room = shutil.get_terminal_size((160, 0)).columns if sys.stdout.isatty() else sys.maxsize
-        needed = widths([_HEADER, *rows, *([_LIKELY] if follows else [])])
-        self._widths = fitted(needed, room, _GIVES)
+        calls = reader.find(query)
+        self._room = shutil.get_terminal_size((160, 0)).columns if sys.stdout.isatty() else sys.maxsize
+        needed = widths([_HEADER, *map(_cells, calls), *([_LIKELY] if follows else [])])
+        self._widths = fitted(needed, self._room, _GIVES)
         print(self._line(_HEADER))
-        for cells in reversed(rows) if follows else rows:
-            print(self._line(cells))
+        for found in reversed(calls) if follows else calls:
+            print(self._call(found))
         if not follows:
-            print(_total(reader.totals(query), len(rows)))
+            print(_total(reader.totals(query), len(calls)))
         sys.stdout.flush()
 
     def more(self, reader: Reader, query: Query) -> None:
         for found in reversed(reader.find(query)):
-            print(self._line(_cells(found)))
+            print(self._call(found))
         sys.stdout.flush()
+
+    def _call(self, found: Row) -> str:
+        """A row, and why it failed where there is room for that."""
+        row = self._line(_cells(found))
+        told = f"{row}  {found['error_code']}"
+        return told if found["error_code"] and len(told) <= self._room else row
 
     def _line(self, cells: Sequence[str]) -> str:
         return line(cells, self._widths, _RIGHT)

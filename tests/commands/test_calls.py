@@ -48,6 +48,16 @@ def file(tmp_path: Path) -> str:
     return str(path)
 
 
+def test_a_call_that_failed_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = Archive(tmp_path / "calls.db")
+    failed = call("req-1", 1_800_000_000.0, outcome="error", status=502, error_code="upstream_auth_error")
+    archive.add([Entry(columns(failed), encode(failed))])
+    archive.close()
+    assert main(["calls", "--file", str(tmp_path / "calls.db")]) == 0
+    _, row, _ = capsys.readouterr().out.splitlines()
+    assert row.endswith("  812  upstream_auth_error")
+
+
 def test_a_table_with_a_total(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["calls", "--file", file]) == 0
     header, third, second, first, total = capsys.readouterr().out.splitlines()
