@@ -86,8 +86,11 @@ OUTCOMES = ("ok", "error", "refused", "caller_left", "aborted")
 model served it, though all circuits were open; `aborted` after the commit point."""
 
 
-class CallRecord(Struct):
-    """Everything that is kept of one call. Emitted exactly once, whatever happened."""
+class CallRecord(Struct, tag_field="event", tag="call"):
+    """Everything that is kept of one call. Emitted exactly once, whatever happened.
+
+    As JSON it is a line of the log: its first member says so, and its last one how severe it is.
+    """
 
     request_id: str
     time: float
@@ -140,6 +143,7 @@ class CallRecord(Struct):
     prompt: str | UnsetType = UNSET
     """What was asked, cut to a bounded length. Unset unless the operator wants it, and on its way to the call
     log alone: whatever other sinks get lacks it."""
+    level: str = "info"
 
 
 # --- looking for calls ---------------------------------------------------------------------------

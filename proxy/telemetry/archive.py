@@ -9,13 +9,14 @@ The tables are in schema.py. Nobody outside these two rooms meets SQL, or an err
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from proxy.record import CallRecord, Query, Row, Trend
-from proxy.telemetry.encoding import encode
+from proxy.telemetry.encoding import encode_lines
 from proxy.telemetry.schema import ArchiveError, RefusedError, check, prepare, told, transaction
+from proxy.telemetry.segments import NOTHING, Columns, Segment, Trends, read
 
 __all__ = [
     "COLUMNS",
@@ -23,9 +24,9 @@ __all__ = [
     "Archive",
     "ArchiveError",
     "Columns",
-    "Entry",
     "Reader",
     "RefusedError",
+    "Segment",
     "columns",
     "summaries",
 ]
@@ -42,24 +43,9 @@ COLUMNS = (
     "completion_tokens", "cost_usd", "wasted_usd", "baseline_usd", "judge_usd", "fallback",
 )  # fmt: skip
 """What a row shows besides the record."""
-Columns = tuple[Any, ...]  # their values
 
 FAILED = ("error", "aborted")
 """Outcomes that are the proxy's or an upstream's failure, not the caller's doing."""
-
-
-class Entry(NamedTuple):
-    """A call as it is kept."""
-
-    columns: Columns
-    record: bytes
-    """JSON, as it is logged."""
-    grounds: bytes | None = None
-    """JSON, but for ..."""
-    standing: bytes | None = None
-    """... the standing, which many have in common."""
-    prompt: str | None = None
-    """What was asked."""
 
 
 def columns(record: CallRecord) -> Columns:
@@ -99,20 +85,19 @@ class Archive:
         except OSError:
             return False
 
-    def add(self, entries: Sequence[Entry]) -> None:
+    def add(self, segments: Sequence[Segment]) -> None:
         """Keeps them, all or none."""
         with told(self._path), transaction(self._connection) as connection:
-            first = connection.execute(_NEXT).fetchone()[0]
-            last = {each.standing: id for id, each in enumerate(entries, first) if each.standing is not None}
+            id: int = connection.execute(_NEXT).fetchone()[0]
             calls: list[Any] = []
-            records: list[Any] = []
-            for id, entry in enumerate(entries, first):
-                calls.append(id)
-                calls += entry.columns
-                records += _parts(id, entry, last)
-            _insert(connection, _INTO_CALLS, calls)
-            _insert(connection, _INTO_RECORDS, records)
-            _insert(connection, _INTO_STANDINGS, [value for row in last.items() for value in row])
+            for segment in segments:
+                first = id
+                for row in segment.rows:
+                    calls.append(id)
+                    calls += row
+                    id += 1
+                _lay(connection, first, id - 1, segment)
+            _insert(connection, calls)
 
     def score(self, request_id: str, key: str, score: float, time: float) -> None:
         """Feedback on a call of this key; the last one counts."""
@@ -126,12 +111,12 @@ class Archive:
         """
         with told(self._path):
             with transaction(self._connection) as connection:
-                gone = self._ids("SELECT id FROM calls WHERE time < ? ORDER BY time LIMIT ?", oldest, STEP)
+                gone = self._ids(_OLD, oldest, oldest, STEP)
                 if not gone and self._bytes() > max_bytes:
                     gone = self._ids("SELECT id FROM calls ORDER BY id LIMIT ?", STEP)
-                for table in ("calls", "records"):
-                    connection.executemany(f"DELETE FROM {table} WHERE id = ?", gone)  # noqa: S608
-                connection.execute(_FORSAKE)
+                connection.executemany("DELETE FROM calls WHERE id = ?", gone)
+                if gone:
+                    self._forsake(gone[0][0], gone[-1][0])
                 connection.execute("DELETE FROM feedback WHERE time < ?", (oldest,))
             if gone:
                 # It gives back a page at each step, and `execute` takes one.
@@ -141,6 +126,13 @@ class Archive:
     def close(self) -> None:
         """Lets go of the file."""
         self._connection.close()
+
+    def _forsake(self, first: int, last: int) -> None:
+        """Forgets the segments whose calls are all gone, near those ids."""
+        empty = self._connection.execute(_EMPTY, (first, last)).fetchall()
+        self._connection.executemany("DELETE FROM records WHERE id BETWEEN ? AND ?", empty)
+        self._connection.executemany("DELETE FROM spans WHERE first = ? AND id = ?", empty)
+        self._connection.execute(_FORSAKE)
 
     def _ids(self, sql: str, *values: float) -> list[tuple[int]]:
         return self._connection.execute(sql, values).fetchall()
@@ -162,6 +154,7 @@ class Reader:
         if not path.is_file():
             raise RefusedError(f"{path} is not there: no call has been kept yet")
         self._path = path
+        self._lines = NOTHING
         with told(path):
             self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=BUSY, uri=True)
             try:
@@ -184,33 +177,33 @@ class Reader:
 
     def records(self, query: Query) -> Iterator[bytes]:
         """The whole records as JSON, latest first."""
-        return (found[0] for found in self._select(f"SELECT {_RECORD}", query))
+        return (record for record, _ in self._joined(self._select("SELECT id, NULL", query)))
 
     def scored(self, query: Query) -> Iterator[tuple[bytes, float | None]]:
         """The whole records, and the feedback on each; latest first."""
-        return ((record, score) for record, score in self._select(f"SELECT {_RECORD}, {_SCORE}", query))
+        return self._joined(self._select(f"SELECT id, {_SCORE}", query))
 
     def record(self, request_id: str, key: str | None = None) -> tuple[bytes, float | None] | None:
         """The last call of this id (of this key), as JSON, and the feedback on it."""
         of_key = "(? IS NULL OR key_id = ?)"
-        sql = f"SELECT {_RECORD}, {_SCORE} FROM calls c WHERE request_id = ? AND {of_key} ORDER BY id DESC"  # noqa: S608
-        return next(self._rows(f"{sql} LIMIT 1", (request_id, key, key)), None)
+        sql = f"SELECT id, {_SCORE} FROM calls c WHERE request_id = ? AND {of_key} ORDER BY id DESC LIMIT 1"  # noqa: S608
+        return next(self._joined(self._rows(sql, (request_id, key, key))), None)
 
     def spend(self, since: float, until: float) -> list[Row]:
         """By day (UTC) and model that answered: calls, tokens and USD. Days ascending."""
         names = ("day", "model", "calls", "failed", "prompt_tokens", "completion_tokens", "cost_usd",
                  "cost_unknown", "wasted_usd", "judge_usd", "baseline_usd", "saved_usd",
                  "saved_unknown")  # fmt: skip
-        return [dict(zip(names, found, strict=True)) for found in self._rows(_SPEND, (since, until))]
+        values = (since, since, until, until)
+        return [dict(zip(names, found, strict=True)) for found in self._rows(_SPEND, values)]
 
     def trends(self, since: float, step: float, most: int) -> list[Trend]:
         """Attempts by model and `step` seconds, of the latest `most` calls since then."""
-        found: dict[str, list[Row]] = {}
-        values = {"since": since, "step": step, "most": most}
-        for model, number, attempts, ok, ttft in self._rows(_TRENDS, values):
-            point = {"at": since + number * step, "attempts": attempts, "ok": ok, "ttft_ms": ttft}
-            found.setdefault(model, []).append(point)
-        return [Trend(model, points) for model, points in found.items()]
+        trends = Trends(since, step)
+        for (id,) in self._select("SELECT id", Query(since=since, limit=most)):
+            if self._find(id):
+                trends.count(self._lines.logged(id))
+        return trends.told()
 
     def totals(self, query: Query) -> Row:
         """Of all that the query asks for, whatever its limit."""
@@ -224,11 +217,24 @@ class Reader:
         ((found,),) = self._rows("SELECT COALESCE(MAX(id), 0) FROM calls", ())
         return int(found)
 
+    def _joined(self, found: Iterator[tuple[Any, ...]]) -> Iterator[tuple[bytes, float | None]]:
+        """Whole records, instead of their ids; of each with what was found besides."""
+        for id, score in found:
+            if self._find(id):
+                yield self._lines.whole(id), score
+
+    def _find(self, id: int) -> bool:
+        """Has the segment of a call at hand; False where it was forgotten in the meantime."""
+        if id not in self._lines:
+            for row in self._rows(_SEGMENT, (id,)):
+                self._lines = read(*row)
+        return id in self._lines
+
     def _select(self, select: str, query: Query) -> Iterator[tuple[Any, ...]]:
         where, values = _where(query)
         return self._rows(f"{select} FROM calls c {where} ORDER BY id DESC LIMIT ?", (*values, query.limit))
 
-    def _rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    def _rows(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         with told(self._path):
             # Not `yield from`, which closes a cursor that is left: that fails where the connection is closed.
             for row in self._connection.execute(sql, values):  # noqa: UP028
@@ -244,42 +250,49 @@ for kind in (bytes, type(None)):
     sqlite3.register_adapter(kind, _itself)
 
 
-class _Into(NamedTuple):
-    """How rows come into a table."""
-
-    width: int
-    """Values of a row."""
-    statements: dict[int, str]
-    """For each of SIZES. A row that is refused takes the transaction with it."""
-
-
-def _into(table: str, *columns: str) -> _Into:
-    row = f"({', '.join('?' * len(columns))})"
-    insert = f"INSERT OR ROLLBACK INTO {table} ({', '.join(columns)}) VALUES "  # noqa: S608
-    return _Into(len(columns), {size: insert + ", ".join([row] * size) for size in SIZES})
+_WIDTH = 1 + len(COLUMNS)
+"""Values of a row of `calls`."""
+_ROW = f"({', '.join('?' * _WIDTH)})"
+_INTO_CALLS = {
+    size: f"INSERT OR ROLLBACK INTO calls (id, {', '.join(COLUMNS)}) VALUES {', '.join([_ROW] * size)}"  # noqa: S608
+    for size in SIZES
+}
+"""A row that is refused takes the transaction with it."""
 
 
-def _insert(connection: sqlite3.Connection, into: _Into, values: list[Any]) -> None:
+def _insert(connection: sqlite3.Connection, values: list[Any]) -> None:
     """`values` are those of all rows, one after the other."""
     done = 0
-    for size, statement in into.statements.items():
-        taken = size * into.width
+    for size, statement in _INTO_CALLS.items():
+        taken = size * _WIDTH
         while len(values) - done >= taken:
             connection.execute(statement, values[done : done + taken])
             done += taken
 
 
-def _parts(id: int, entry: Entry, standings: Mapping[bytes, int]) -> tuple[Any, ...]:
-    """A row of `records`."""
-    standing = None if entry.standing is None else standings[entry.standing]
-    return id, entry.record, entry.grounds, standing, None if entry.prompt is None else encode(entry.prompt)
+def _lay(connection: sqlite3.Connection, first: int, last: int, segment: Segment) -> None:
+    """Everything of a segment but its rows, which have these ids."""
+    if last < first:
+        return
+    prompts = None if segment.prompts is None else encode_lines(segment.prompts)
+    parts = last, segment.records, segment.grounds, segment.standings, prompts
+    connection.execute(_INTO_RECORDS, parts)
+    times = [row[0] for row in segment.rows]
+    connection.execute("INSERT INTO spans VALUES (?, ?, ?, ?)", (last, first, min(times), max(times)))
 
 
-_INTO_CALLS = _into("calls", "id", *COLUMNS)
-_INTO_RECORDS = _into("records", "id", "record", "grounds", "standing", "prompt")
-_INTO_STANDINGS = _into("standings", "standing", "id")
+_INTO_RECORDS = "INSERT INTO records (id, record, grounds, standings, prompt) VALUES (?, ?, ?, ?, ?)"
 _NEXT = """
-    SELECT 1 + MAX(COALESCE((SELECT MAX(id) FROM calls), 0), COALESCE((SELECT MAX(id) FROM standings), 0))
+    SELECT 1 + MAX(COALESCE((SELECT MAX(id) FROM calls), 0), COALESCE((SELECT MAX(id) FROM spans), 0))
+"""
+_OLD = """
+    SELECT id FROM calls WHERE id <= (SELECT MAX(id) FROM spans WHERE earliest < ?) AND time < ?
+    ORDER BY id LIMIT ?
+"""
+_EMPTY = """
+    SELECT first, id FROM spans
+    WHERE id BETWEEN ?1 AND COALESCE((SELECT MIN(id) FROM spans WHERE id >= ?2), ?2)
+        AND NOT EXISTS (SELECT 1 FROM calls c WHERE c.id BETWEEN spans.first AND spans.id)
 """
 _FORSAKE = f"DELETE FROM standings WHERE id < COALESCE((SELECT MIN(id) FROM calls), {2**63 - 1})"  # noqa: S608
 _INSERT_SCORE = """
@@ -287,17 +300,10 @@ _INSERT_SCORE = """
     ON CONFLICT DO UPDATE SET score = excluded.score, time = excluded.time WHERE excluded.time >= time
 """
 """Two workers may write in another order than they were told in."""
-_LOGGED = "(SELECT record FROM records WHERE id = c.id)"
-"""A record as it is logged ..."""
-_RECORD = """
-    (SELECT CAST(
-        SUBSTR(record, 1, LENGTH(record) - 1)
-        || COALESCE(',"grounds":' || SUBSTR(grounds, 1, LENGTH(grounds) - 1)
-            || COALESCE(',"standing":' || s.standing, '') || '}', '')
-        || COALESCE(',"prompt":' || prompt, '') || '}' AS BLOB)
-    FROM records r LEFT JOIN standings s ON s.id = r.standing WHERE r.id = c.id)
+_SEGMENT = """
+    SELECT r.id, record, grounds, COALESCE(standings, s.standing), prompt
+    FROM records r LEFT JOIN standings s ON s.id = r.standing WHERE r.id >= ? ORDER BY r.id LIMIT 1
 """
-"""... and with all that is kept beside it."""
 _SCORE = "(SELECT score FROM feedback WHERE request_id = c.request_id AND key_id = c.key_id)"
 _FAILS = f"outcome IN ({', '.join(repr(outcome) for outcome in FAILED)})"
 _UNCOMPARED = "model IS NOT NULL AND (cost_usd IS NULL OR baseline_usd IS NULL)"
@@ -313,31 +319,21 @@ deploy/prometheus says the same."""
 _TOTALS = (
     f"COUNT(*), COALESCE(SUM({_FAILS}), 0), TOTAL(cost_usd), TOTAL(wasted_usd), TOTAL(judge_usd), {_SAVED}"
 )
+_SINCE = "id >= (SELECT MIN(first) FROM spans WHERE latest >= ?) AND time >= ?"
+_UNTIL = "id <= (SELECT MAX(id) FROM spans WHERE earliest < ?) AND time < ?"
 _SPEND = f"""
     SELECT DATE(time, 'unixepoch') AS day, model, COUNT(*), SUM({_FAILS}), TOTAL(prompt_tokens),
         TOTAL(completion_tokens), TOTAL(cost_usd), SUM(model IS NOT NULL AND cost_usd IS NULL),
         TOTAL(wasted_usd), TOTAL(judge_usd), SUM(baseline_usd), {_SAVED}
-    FROM calls WHERE time >= ? AND time < ? GROUP BY day, model ORDER BY day, TOTAL(cost_usd) DESC
-"""  # noqa: S608
-
-_TRENDS = f"""
-    SELECT json_extract(a.value, '$.model') AS model, CAST((time - :since) / :step AS INTEGER) AS number,
-        COUNT(*), SUM(json_extract(a.value, '$.outcome') IN ('ok', 'cut')),
-        AVG(json_extract(a.value, '$.ttft_ms'))
-    FROM
-        (SELECT time, CAST({_LOGGED} AS TEXT) AS text FROM calls c WHERE time >= :since
-            ORDER BY id DESC LIMIT :most),
-        json_each(text, '$.attempts') a
-    WHERE json_extract(a.value, '$.outcome') IN ('ok', 'cut', 'failed')
-    GROUP BY model, number ORDER BY model, number
+    FROM calls WHERE {_SINCE} AND {_UNTIL} GROUP BY day, model ORDER BY day, TOTAL(cost_usd) DESC
 """  # noqa: S608
 
 _CONDITIONS: dict[str, str] = {
     "model": "(model = ? OR requested_model = ?)",
     "intent": "intent = ?",
     "outcome": "outcome = ?",
-    "since": "id >= (SELECT MIN(+id) FROM calls WHERE time >= ?) AND time >= ?",
-    "until": "id <= (SELECT MAX(+id) FROM calls WHERE time < ?) AND time < ?",
+    "since": _SINCE,
+    "until": _UNTIL,
     "request_id": "request_id >= ? AND request_id < ? || char(1114111)",
     "session": "session = ?",
     "key": "key_id = ?",
@@ -346,8 +342,7 @@ _CONDITIONS: dict[str, str] = {
 }
 """Field of a query -> what it asks; its value fills every `?`.
 
-Calls are looked through by id, which says nearly when they came: bounds by id save looking at the others, and
-`+id` has them found by the index of times.
+Calls are looked through by id, which says nearly when they came: bounds by id save looking at the others.
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +11,8 @@ import msgspec
 from proxy.record import CallRecord
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
+_HEAD, _TAIL = b'{"event":"call",', b',"level":"info"'
+"""How a record begins and, but for the brace, ends; those of former versions were kept without."""
 
 
 def encode(value: Any) -> bytes:
@@ -20,13 +23,28 @@ def encode(value: Any) -> bytes:
         return _encoder.encode(_sound(msgspec.to_builtins(value, enc_hook=str)))
 
 
+def encode_lines(values: Sequence[Any]) -> bytes:
+    """Each as a line of JSON, with its end: in one piece, which takes a quarter less time than one by one."""
+    try:
+        return _encoder.encode_lines(values)
+    except UnicodeEncodeError:
+        return b"".join([encode(value) + b"\n" for value in values])
+
+
+def unlogged(line: bytes) -> bytes:
+    """A record without what makes it a line of the log."""
+    if not line.startswith(_HEAD):
+        return line
+    return b"{%b}" % line[len(_HEAD) : -1].removesuffix(_TAIL)
+
+
 class Batch(tuple[CallRecord, ...]):
     """Records on their way through the sinks, which get them one after the other."""
 
     @cached_property
-    def lines(self) -> list[bytes]:
-        """Each as JSON: encoded when the first sink asks for it, once for all of them."""
-        return [encode(record) for record in self]
+    def lines(self) -> bytes:
+        """A line of JSON for each: encoded when the first sink asks for it, once for all of them."""
+        return encode_lines(self)
 
 
 def _sound(value: Any) -> Any:

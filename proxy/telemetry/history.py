@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from proxy.record import Page, Query, Row, Trend
-from proxy.telemetry.archive import COLUMNS, ArchiveError, Columns, Reader, RefusedError, summaries
+from proxy.telemetry.archive import COLUMNS, ArchiveError, Reader, RefusedError, summaries
+from proxy.telemetry.encoding import unlogged
 from proxy.telemetry.journal import Journal
 
 TREND_CALLS = 5000
@@ -33,7 +34,7 @@ class History:
             with self._reader() as reader:
                 calls = reader.find(query)
         except ArchiveError:
-            recent = self._recent()
+            recent = self._journal.latest()
             # Before the first call nothing is kept anywhere, and nothing is wrong with that.
             source = "memory" if recent or self._file() is None else "database"
             return Page(summaries([row for row, _ in recent], query), None, source)
@@ -49,11 +50,11 @@ class History:
             found = None
         if found is not None:
             return {**json.loads(found[0]), "score": found[1]}
-        for row, line in self._recent():
+        for row, line in self._journal.latest():
             told = dict(zip(COLUMNS, row, strict=True))
             if told["request_id"] == request_id and key in (None, told["key_id"]):
                 score = self._journal.scored.get((request_id, told["key_id"]))
-                return {**json.loads(line), "score": score}
+                return {**json.loads(unlogged(line)), "score": score}
         return None
 
     def spend(self, since: float, until: float) -> list[Row]:
@@ -71,10 +72,6 @@ class History:
                 return reader.trends(since, step, TREND_CALLS)
         except ArchiveError:
             return []
-
-    def _recent(self) -> list[tuple[Columns, bytes]]:
-        """Those in memory, the latest first."""
-        return list(self._journal.recent)[::-1]
 
     @contextmanager
     def _reader(self) -> Iterator[Reader]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from sys import getsizeof
 from typing import Any
@@ -22,10 +22,11 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 
 from proxy.record import Grounds
-from proxy.telemetry.archive import Archive, ArchiveError, Columns, Entry, RefusedError, columns
-from proxy.telemetry.encoding import Batch, encode
+from proxy.telemetry.archive import Archive, ArchiveError, RefusedError, columns
+from proxy.telemetry.encoding import Batch, encode, encode_lines
 from proxy.telemetry.policy import PROMPT_MARGIN, CallsPolicy
 from proxy.telemetry.redaction import REDACTED, redaction
+from proxy.telemetry.segments import Columns, Segment
 from proxy.types import RoutePlan
 
 logger = logging.getLogger("kuro.calls")
@@ -47,6 +48,10 @@ Score = tuple[str, str, float, float]
 
 
 GroundsOf = Callable[[RoutePlan, str], Grounds]
+Why = tuple[RoutePlan, str] | UnsetType
+
+STANDINGS = 64
+"""How models stood, that is remembered as JSON: decisions that are remembered rest on former ones."""
 
 
 class Journal:
@@ -60,19 +65,23 @@ class Journal:
         self._wake = threading.Event()
         self._hurry = threading.Event()
         """Somebody waits: nothing is gathered."""
-        self._waiting: list[Entry] = []
+        self._waiting: list[Segment] = []
         """Their prompts are as they were asked: the thread redacts them."""
         self._size = 0
         """Of all that is waiting, bytes."""
+        self._calls = 0
+        """That are waiting."""
         self._scores: list[Score] = []
         self._unwritten = 0
         self._ending = False
         self._thread: threading.Thread | None = None
-        self._standing: tuple[Mapping[str, Any], bytes | None] = {}, None
-        """The latest plan's, and as JSON: hundreds of plans share it."""
-        self.recent: deque[tuple[Columns, bytes]] = deque(maxlen=policy.recent)
-        """The latest, the last one at the end: what is shown of each, and its JSON. A whole record with all
-        that hangs on it is some five times as much memory, through which the processor's cache would go."""
+        self._standings: dict[int, tuple[Mapping[str, Any], bytes]] = {}
+        """By their identity, and as JSON: hundreds of plans share one."""
+        self._recent: deque[Segment] = deque()
+        """The latest. A whole record with all that hangs on it is some five times as much memory, through
+        which the processor's cache would go."""
+        self._held = 0
+        """Calls in them."""
         self.scored: dict[tuple[str, str], float] = {}
         """The latest feedback: (request id, key) -> score."""
         self.lost = 0
@@ -82,33 +91,52 @@ class Journal:
     def adopt(self, policy: CallsPolicy) -> None:
         """A reload. The file stays the one that it was."""
         self._policy = policy
-        if self.recent.maxlen != policy.recent:
-            self.recent = deque(self.recent, policy.recent)
+        self._forget()
 
     def write(self, batch: Batch) -> None:
         """Takes a batch, without waiting."""
-        apart = [(record.why, record.prompt) for record in batch]
+        whys = [record.why for record in batch]
+        prompts = [None if record.prompt is UNSET else record.prompt for record in batch]
         for record in batch:
             record.why = record.prompt = UNSET
-        if self._policy.file is None and not self.recent.maxlen:
+        policy = self._policy
+        if policy.file is None and not policy.recent:
             return
-        shown = list(zip(map(columns, batch), batch.lines, strict=True))
-        self.recent.extend(shown)
-        if self._policy.file is None:
-            return
-        kept = [
-            Entry(*each, *self._decided(why), None if prompt is UNSET else prompt)
-            for each, (why, prompt) in zip(shown, apart, strict=True)
+        shown = Segment(list(map(columns, batch)), batch.lines)
+        self._recent.append(shown)
+        self._held += len(batch)
+        self._forget()
+        if policy.file is not None:
+            asked = None if prompts.count(None) == len(prompts) else prompts
+            self._keep(Segment(shown.rows, shown.records, *self._decided(whys), asked))
+
+    def latest(self) -> list[tuple[Columns, bytes]]:
+        """Calls in memory, the latest first: what is shown of each, and its line of the log. From any
+        thread."""
+        found = [
+            pair
+            for segment in list(self._recent)
+            for pair in zip(segment.rows, segment.records.splitlines(), strict=True)
         ]
-        size = sum(map(_size, kept))
+        return found[::-1][: self._policy.recent]
+
+    def _forget(self) -> None:
+        """The oldest of those in memory that needn't be there."""
+        recent = self._recent
+        while recent and self._held - len(recent[0].rows) >= self._policy.recent:
+            self._held -= len(recent.popleft().rows)
+
+    def _keep(self, segment: Segment) -> None:
+        size, calls = _size(segment), len(segment.rows)
         with self._changed:
             if self._size + size > BACKLOG:
-                self.lost += len(kept)
+                self.lost += calls
                 return
             self._size += size
-            self._waiting += kept
-            self._unwritten += len(kept)
-            if len(self._waiting) >= PLENTY:
+            self._calls += calls
+            self._unwritten += calls
+            self._waiting.append(segment)
+            if self._calls >= PLENTY:
                 self._hurry.set()
             self._start()
         self._wake.set()
@@ -140,14 +168,29 @@ class Journal:
         if self._thread is not None:
             self._thread.join(PATIENCE)
 
-    def _decided(self, why: tuple[RoutePlan, str] | UnsetType) -> tuple[bytes | None, bytes | None]:
-        """The grounds of a decision, and the standing that it was made on."""
-        if why is UNSET:
+    def _decided(self, whys: Sequence[Why]) -> tuple[bytes | None, bytes | None]:
+        """The grounds of decisions, and the standings that they were made on, as a segment has them."""
+        grounds: list[Grounds | None] = []
+        standings: list[bytes] = []
+        seen: dict[bytes, int] = {NULL: -1}
+        for number, why in enumerate(whys):
+            grounds.append(None if why is UNSET else self._grounds(*why))
+            standing = NULL if why is UNSET else self._stood(why[0].standing)
+            first = seen.setdefault(standing, number)
+            standings.append(standing if first in (-1, number) else b"%d" % first)
+        if grounds.count(None) == len(grounds):
             return None, None
-        plan, epoch = why
-        if plan.standing is not self._standing[0]:
-            self._standing = plan.standing, encode(plan.standing) if plan.standing else None
-        return encode(self._grounds(plan, epoch)), self._standing[1]
+        return encode_lines(grounds), b"\n".join(standings)
+
+    def _stood(self, standing: Mapping[str, Any]) -> bytes:
+        if not standing:
+            return NULL
+        known = self._standings.get(id(standing))
+        if known is None:
+            if len(self._standings) >= STANDINGS:
+                del self._standings[next(iter(self._standings))]
+            known = self._standings[id(standing)] = standing, encode(standing)
+        return known[1]
 
     # --- the thread ---
 
@@ -163,13 +206,14 @@ class Journal:
                 self._hurry.wait(GATHER)
             with self._changed:
                 self._wake.clear()
-                kept, self._waiting, self._size = self._waiting, [], 0
+                kept, self._waiting = self._waiting, []
+                calls, self._calls, self._size = self._calls, 0, 0
                 scores, self._scores = self._scores, []
                 ending = self._ending
-            lost = writer.put(kept, scores, self._policy, self._wall())
+            done = writer.put(kept, scores, self._policy, self._wall())
             with self._changed:
-                self.lost += lost
-                self._unwritten -= len(kept) + len(scores)
+                self.lost += 0 if done else calls
+                self._unwritten -= calls + len(scores)
                 if not self._unwritten:
                     self._hurry.clear()
                 self._changed.notify_all()
@@ -178,12 +222,13 @@ class Journal:
                 return
 
 
-def _size(entry: Entry) -> int:
-    """What it takes while it waits; of its columns, which are short, no account is taken."""
-    size = len(entry.record)
-    if entry.grounds is not None:
-        size += len(entry.grounds)
-    return size if entry.prompt is None else size + getsizeof(entry.prompt)
+NULL = b"null"
+
+
+def _size(segment: Segment) -> int:
+    """What it takes while it waits; of its rows, which are short, no account is taken."""
+    size = len(segment.records) + len(segment.grounds or b"") + len(segment.standings or b"")
+    return size if segment.prompts is None else size + sum(map(getsizeof, segment.prompts))
 
 
 class _Writer:
@@ -197,14 +242,14 @@ class _Writer:
         self._failures = 0
         self._pruned = 0.0
 
-    def put(self, kept: list[Entry], scores: list[Score], policy: CallsPolicy, now: float) -> int:
-        """Writes; how many calls were lost."""
+    def put(self, kept: list[Segment], scores: list[Score], policy: CallsPolicy, now: float) -> bool:
+        """Writes; whether the calls were kept."""
         if self._refused or policy.file is None:
-            return len(kept)
+            return False
         try:
             archive = self._opened(Path(policy.file))
             if kept:
-                archive.add([self._redacted(entry, policy) for entry in kept])
+                archive.add([self._redacted(segment, policy) for segment in kept])
             for score in scores:
                 archive.score(*score)
             self._failures = 0
@@ -215,8 +260,8 @@ class _Writer:
             self._fail(error)
         else:
             self._prune(archive, policy, now)
-            return 0
-        return len(kept)
+            return True
+        return False
 
     def close(self) -> None:
         if self._archive is not None:
@@ -231,10 +276,15 @@ class _Writer:
             self._archive = Archive(path)
         return self._archive
 
-    def _redacted(self, entry: Entry, policy: CallsPolicy) -> Entry:
-        prompt = entry.prompt
+    def _redacted(self, segment: Segment, policy: CallsPolicy) -> Segment:
+        if segment.prompts is None:
+            return segment
+        return segment._replace(prompts=[self._without(prompt, policy) for prompt in segment.prompts])
+
+    def _without(self, prompt: str | None, policy: CallsPolicy) -> str | None:
+        """What may be kept of a prompt."""
         if prompt is None:
-            return entry
+            return None
         if policy.redact != self._patterns:
             self._redact, self._patterns = redaction(policy.redact), policy.redact
         text = self._redact(prompt)
@@ -242,7 +292,7 @@ class _Writer:
             # It was cut, perhaps within a secret that is too short now to be found: its end goes, as far
             # as nothing was found in it.
             text = text[: max(len(text) - PROMPT_MARGIN, text.rfind(REDACTED) + len(REDACTED))]
-        return entry._replace(prompt=text[: policy.prompt_chars])
+        return text[: policy.prompt_chars]
 
     def _fail(self, error: Exception) -> None:
         self.close()

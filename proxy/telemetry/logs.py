@@ -1,6 +1,6 @@
 """JSON lines: one per call, and the application's own messages in the same stream.
 
-    {"event": "call", "level": "info", "request_id": ..., "intent": ..., "attempts": [...], ...}
+    {"event": "call", "request_id": ..., "intent": ..., "attempts": [...], ..., "level": "info"}
     {"time": ..., "level": "warning", "logger": "kuro", "pid": ..., "message": ...}
 
 Never prompt text: a record holds none, and what an upstream said, which may quote it, is cut short.
@@ -13,8 +13,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from proxy.record import Attempt, CallRecord
-from proxy.telemetry.encoding import Batch, encode
+from proxy.record import Attempt
+from proxy.telemetry.encoding import Batch, encode, encode_lines
 from proxy.telemetry.policy import LogLevel, LogPolicy
 from proxy.telemetry.stream import Stream
 
@@ -23,8 +23,6 @@ REASON_LIMIT = 300
 
 _CARRIED = ("event", "url", "model", "reload", "admin")
 """What `extra=` may add to a message's line."""
-_HEAD = b'{"event":"call","level":"info",'
-_NEXT = b"\n" + _HEAD
 _FOREIGN = ("uvicorn", "uvicorn.error", "uvicorn.access", "litestar", "httpx", "httpcore")
 """Loggers whose INFO tells of start and stop, which we say ourselves, or of every single request."""
 
@@ -74,8 +72,7 @@ class CallLog:
     def write(self, batch: Batch) -> None:
         """Hands the batch to the stream as one piece."""
         if self._wanted:
-            lines = map(_line, batch, batch.lines)
-            self._stream.write(b"%b%b\n" % (_HEAD, _NEXT.join([line[1:] for line in lines])))
+            self._stream.write(_cut(batch) if _is_long(batch) else batch.lines)
 
     def close(self) -> None:
         """Waits for what is on its way. The stream is the messages', too, and stays open."""
@@ -118,12 +115,14 @@ class StreamHandler(logging.Handler):
             self.handleError(record)
 
 
-def _line(record: CallRecord, encoded: bytes) -> bytes:
-    """The record as it was `encoded`, or anew where an attempt's reason is too long for a line."""
-    for attempt in record.attempts:
-        if len(attempt.reason) > REASON_LIMIT:
-            return encode(replace(record, attempts=[_short(attempt) for attempt in record.attempts]))
-    return encoded
+def _is_long(batch: Batch) -> bool:
+    """Whether any attempt's reason is too long for a line."""
+    return any(len(attempt.reason) > REASON_LIMIT for record in batch for attempt in record.attempts)
+
+
+def _cut(batch: Batch) -> bytes:
+    """The lines of a batch, with shorter reasons."""
+    return encode_lines([replace(each, attempts=[_short(one) for one in each.attempts]) for each in batch])
 
 
 def _short(attempt: Attempt) -> Attempt:

@@ -2,10 +2,13 @@
 
     calls     a row for each call, narrow: what is asked for, summed up and shown; looking through 400,000 of
               them takes 30 ms, where it took 450 with the records among them
-    records   the whole records, in parts, each of them JSON: the record as it is logged, the grounds of its
-              decision, its prompt; they go with their calls. Formerly all was in the first
-    standings how the models stood, as JSON, once for all grounds of a transaction that say so; each has the
-              id of the last of their calls, and goes with it
+    records   the whole records, in segments: calls that were handed over together are one row, which has the
+              id of the last of them; a row for each took twice the time. In parts, each of them lines of
+              JSON: the records as they are logged, the grounds of their decisions, how the models stood,
+              the prompts. Formerly a row was a call, and before that all was in the first part
+    spans     each segment's first and last id, and the times between which its calls came: what was once said
+              by an index of all times. A segment goes with the last of its calls
+    standings how the models stood, where a row is a call; each has the id of the last of those that say so
     feedback  what callers said of their calls; callers of two keys may give their calls the same id
 
 The schema's number is the database's user_version. A database of another application or of a newer version is
@@ -88,6 +91,16 @@ MIGRATIONS = (
     ALTER TABLE calls ADD COLUMN judge_usd REAL NOT NULL DEFAULT 0;
     UPDATE calls SET judge_usd = COALESCE(
         (SELECT json_extract(CAST(record AS TEXT), '$.judge_usd') FROM records r WHERE r.id = calls.id), 0)
+    """,
+    """
+    ALTER TABLE records ADD COLUMN standings BLOB;
+    CREATE TABLE spans (
+        id INTEGER PRIMARY KEY, first INTEGER NOT NULL, earliest REAL NOT NULL, latest REAL NOT NULL
+    );
+    INSERT INTO spans SELECT MAX(id), MIN(id), MIN(time), MAX(time) FROM calls GROUP BY (id - 1) / 50;
+    CREATE INDEX spans_latest ON spans (latest, first);
+    CREATE INDEX spans_earliest ON spans (earliest);
+    DROP INDEX calls_time
     """,
 )
 """What makes version n + 1 of version n: statements with `;` between them. Those that stood on main are never

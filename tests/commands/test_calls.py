@@ -9,8 +9,9 @@ import pytest
 
 from proxy.__main__ import main
 from proxy.record import CallRecord
-from proxy.telemetry.archive import Archive, Entry, columns
-from proxy.telemetry.encoding import encode
+from proxy.telemetry.archive import Archive, columns
+from proxy.telemetry.encoding import encode_lines
+from proxy.telemetry.segments import Segment
 from proxy.types import Usage
 
 
@@ -43,7 +44,7 @@ def file(tmp_path: Path) -> str:
         call("req-3", 1_800_000_001.0, outcome="error", status=502, selected_model=None, usage=None,
              cost_usd=None, wasted_usd=0.5),
     ]  # fmt: skip
-    archive.add([Entry(columns(record), encode(record)) for record in records])
+    archive.add([Segment([columns(record) for record in records], encode_lines(records))])
     archive.close()
     return str(path)
 

@@ -11,8 +11,9 @@ import pytest
 
 from proxy.__main__ import main
 from proxy.record import CallRecord
-from proxy.telemetry.archive import Archive, Entry, columns
+from proxy.telemetry.archive import Archive, columns
 from proxy.telemetry.encoding import encode
+from proxy.telemetry.segments import Segment
 from tests.commands.test_tune import configured, logged
 
 LABELS = [
@@ -150,7 +151,7 @@ def kept(path: Path, calls: list[tuple[str, str, float | None, float, float]]) -
     for id, model, score, hard, cost in calls:
         record = CallRecord(id, 1_800_000_000.0)
         record.selected_model, record.intent, record.difficulty, record.cost_usd = model, "math", hard, cost
-        archive.add([Entry(columns(record), encode(record))])
+        archive.add([Segment([columns(record)], encode(record))])
         if score is not None:
             archive.score(id, "", score, 1_800_000_001.0)
     archive.close()

@@ -17,7 +17,8 @@ from proxy.record import CallRecord
 from proxy.routers import replayer
 from proxy.routing.grounds import grounds
 from proxy.settings import load
-from proxy.telemetry.archive import Archive, Entry, columns
+from proxy.telemetry.archive import Archive, columns
+from proxy.telemetry.segments import Segment
 from proxy.types import RoutePlan, Usage
 from proxy.wire.chat import parse
 
@@ -115,9 +116,8 @@ def test_a_database_and_standard_input(
     tmp_path: Path, records: list[bytes], monkeypatch: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     archive = Archive(tmp_path / "calls.db")
-    archive.add(
-        [Entry(columns(CallRecord(f"{n}", 1_800_000_000.0 + n)), each) for n, each in enumerate(records)]
-    )
+    calls = [CallRecord(f"{n}", 1_800_000_000.0 + n) for n in range(len(records))]
+    archive.add([Segment([columns(call) for call in calls], b"\n".join(records))])
     archive.close()
     (tmp_path / "calls.jsonl").write_bytes(b"\n".join(records))
     for name in ("calls.db", "calls.jsonl"):

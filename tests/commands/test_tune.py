@@ -20,8 +20,9 @@ from proxy.routing.grounds import grounds
 from proxy.routing.policy import Weights
 from proxy.routing.router import new_memory
 from proxy.settings import load
-from proxy.telemetry.archive import Archive, Entry, columns
+from proxy.telemetry.archive import Archive, columns
 from proxy.telemetry.encoding import encode
+from proxy.telemetry.segments import Segment
 from proxy.types import RoutePlan
 from proxy.wire.chat import parse
 
@@ -187,7 +188,7 @@ def logged(folder: Path, calls: int, small: float, large: float) -> str:
         record.cost_usd = 1e-2 if plan.models[0] == "large" else 1e-4
         record.why = UNSET
         kept = encode(grounds(plan, settings.epoch)), encode(plan.standing)
-        archive.add([Entry(columns(record), encode(record), *kept)])
+        archive.add([Segment([columns(record)], encode(record), *kept)])
         good = chance.random() < (large if plan.models[0] == "large" else small)
         archive.score(record.request_id, "", float(good), record.time + 1.0)
     archive.close()

@@ -20,18 +20,18 @@ from proxy.telemetry.archive import (
     STEP,
     Archive,
     ArchiveError,
-    Entry,
     Reader,
     columns,
 )
-from proxy.telemetry.encoding import encode
+from proxy.telemetry.encoding import encode, encode_lines
+from proxy.telemetry.segments import Segment
 from tests.telemetry.conftest import Make
 
 NOON = 1_800_000_000.0
 
 
-def rows(*records: CallRecord) -> list[Entry]:
-    return [Entry(columns(record), encode(record)) for record in records]
+def rows(*records: CallRecord) -> list[Segment]:
+    return [Segment([columns(record) for record in records], encode_lines(records))]
 
 
 @pytest.fixture
@@ -249,77 +249,127 @@ def test_above_its_size_the_oldest_go_and_the_file_shrinks(archive: Archive, mak
     assert left[0] == f"3-{STEP - 1}" and f"0-{0}" not in left and len(left) >= STEP
 
 
-def standings(path: Path) -> list[tuple[int, bytes]]:
+def segment(*records: CallRecord, standings: bytes | None = None) -> Segment:
+    grounds = encode_lines([{"epoch": record.request_id} for record in records])
+    return Segment([columns(record) for record in records], encode_lines(records), grounds, standings)
+
+
+def segments(path: Path) -> list[tuple[int, int]]:
+    """Ids of the first and the last call of each, of which there are records, too."""
     with closing(sqlite3.connect(path)) as other:
-        return other.execute("SELECT id, standing FROM standings ORDER BY id").fetchall()
+        last = other.execute("SELECT id FROM records ORDER BY id").fetchall()
+        spans: list[tuple[int, int]] = other.execute("SELECT first, id FROM spans ORDER BY id").fetchall()
+    assert last == [(id,) for _, id in spans]
+    return spans
 
 
-def entry(make: Make, name: str, standing: bytes | None, time: float = NOON) -> Entry:
-    record = make(request_id=name, time=time)
-    return Entry(columns(record), encode(record), b'{"epoch":"e"}' if standing else None, standing)
-
-
-def test_what_many_have_in_common_is_kept_once_and_read_with_each(
+def test_what_calls_have_in_common_is_kept_once_and_read_with_each(
     archive: Archive, make: Make, path: Path
 ) -> None:
     one, two = b'{"groq/llama":[0.5,1.0,0.9]}', b'{"groq/llama":[0.5,0.2,0.9]}'
-    said = [one] * 60 + [two, one, None, two]
-    archive.add([entry(make, f"{n}", standing) for n, standing in enumerate(said)])
-    assert standings(path) == [(62, one), (64, two)]
+    said = [one, one, two, None, one, two]
+    records = [make(request_id=f"{n}") for n in range(len(said))]
+    archive.add([segment(make(request_id="before"))])
+    archive.add([segment(*records, standings=b"\n".join([one, b"0", two, b"null", b"0", b"2"]))])
     with Reader(path) as reader:
-        whole = [json.loads(record) for record in reader.records(Query(limit=100))][::-1]
-        alone = reader.record("60")
-        assert (
-            sum(point["attempts"] for trend in reader.trends(NOON, 60.0, 100) for point in trend.points)
-            == 128
-        )
-    assert [each.get("grounds") for each in whole] == [
-        {"epoch": "e", "standing": json.loads(standing)} if standing else None for standing in said
+        whole = [json.loads(record) for record in reader.records(Query(limit=100))][::-1][1:]
+        alone = reader.record("4")
+    assert [each["grounds"] for each in whole] == [
+        {"epoch": f"{n}", "standing": json.loads(standing)} if standing else {"epoch": f"{n}"}
+        for n, standing in enumerate(said)
     ]
-    assert alone is not None and json.loads(alone[0]) == whole[60]
+    assert alone is not None and json.loads(alone[0]) == whole[4]
 
 
 @pytest.mark.parametrize(
     ("parts", "beside"),
     [
         pytest.param({}, {}, id="no decision"),
-        pytest.param({"grounds": b'{"epoch":"e"}'}, {"grounds": {"epoch": "e"}}, id="that rests on nothing"),
         pytest.param(
-            {"grounds": b'{"epoch":"e"}', "standing": b'{"m":[1]}', "prompt": "Hi"},
+            {"grounds": b'{"epoch":"e"}\n'}, {"grounds": {"epoch": "e"}}, id="that rests on nothing"
+        ),
+        pytest.param(
+            {"grounds": b'{"epoch":"e"}\n', "standings": b'{"m":[1]}', "prompts": ["Hi"]},
             {"grounds": {"epoch": "e", "standing": {"m": [1]}}, "prompt": "Hi"},
             id="all",
         ),
         pytest.param(
-            {"prompt": "\0 \"}' \u20ac \ud800\n"}, {"prompt": "\0 \"}' \u20ac ?\n"}, id="odd characters"
+            {"prompts": ["\0 \"}' \u20ac \ud800\r\n"]},
+            {"prompt": "\0 \"}' \u20ac ?\r\n"},
+            id="odd characters",
         ),
-        pytest.param({"prompt": ""}, {"prompt": ""}, id="nothing was asked"),
+        pytest.param({"prompts": [""]}, {"prompt": ""}, id="nothing was asked"),
+        pytest.param({"prompts": [None]}, {}, id="nobody wanted the prompt"),
     ],
-)
+)  # fmt: skip
 def test_a_record_is_put_together(
     archive: Archive, make: Make, path: Path, parts: dict[str, Any], beside: dict[str, Any]
 ) -> None:
     record = make()
-    archive.add([Entry(columns(record), encode(record), **parts)])
+    archive.add([Segment([columns(record)], encode_lines([record]), **parts)])
     with Reader(path) as reader:
         (found,) = reader.records(Query())
-    assert json.loads(found) == {**json.loads(encode(record)), **beside}
+    logged = json.loads(encode(record))
+    assert (logged.pop("event"), logged.pop("level")) == ("call", "info")
+    assert json.loads(found) == {**logged, **beside}
 
 
-def test_what_they_had_in_common_goes_with_the_last_of_them(archive: Archive, make: Make, path: Path) -> None:
-    archive.add([entry(make, f"{n}", b"[%d]" % (n // 2), NOON + n) for n in range(4)])
-    for oldest, left in ((1, [2, 4]), (2, [4]), (4, [])):
+def test_a_segment_goes_with_the_last_of_its_calls(archive: Archive, make: Make, path: Path) -> None:
+    calls = [make(request_id=f"{n}", time=NOON + n) for n in range(4)]
+    archive.add([segment(*calls[:2]), segment(*calls[2:])])
+    for oldest, left in ((1, [(1, 2), (3, 4)]), (2, [(3, 4)]), (3, [(3, 4)]), (4, [])):
         archive.prune(NOON + oldest, 1 << 40)
-        assert [id for id, _ in standings(path)] == left
+        assert segments(path) == left
+        with Reader(path) as reader:
+            found = [json.loads(record)["request_id"] for record in reader.records(Query())]
+        assert found == [f"{n}" for n in range(oldest, 4)][::-1]
 
 
-def test_no_id_comes_twice_while_a_standing_has_it(archive: Archive, make: Make, path: Path) -> None:
+def test_a_segment_between_two_that_stay_goes_too(archive: Archive, make: Make, path: Path) -> None:
+    """Calls of a clock that was ahead outlast those that came after them."""
+    for ahead in (True, False, False, True):
+        archive.add([segment(make(time=NOON + 100 * ahead), make(time=NOON + 100 * ahead))])
+    assert archive.prune(NOON + 50, 1 << 40) == 4
+    assert segments(path) == [(1, 2), (7, 8)]
+
+
+def test_no_id_comes_twice_while_a_segment_has_it(archive: Archive, make: Make, path: Path) -> None:
     """Calls of a clock that was ahead are forgotten before those of lower ids."""
-    archive.add([entry(make, "kept", b"[1]", NOON + 100), entry(make, "gone", b"[1]", NOON)])
+    archive.add([segment(make(request_id="kept", time=NOON + 100), make(request_id="gone", time=NOON))])
     archive.prune(NOON + 50, 1 << 40)
-    archive.add([entry(make, "later", b"[2]", NOON + 100)])
+    archive.add([segment(make(request_id="later", time=NOON + 100))])
     with Reader(path) as reader:
         found = {row["request_id"]: row["grounds"] for row in map(json.loads, reader.records(Query()))}
-    assert found == {"kept": {"epoch": "e", "standing": [1]}, "later": {"epoch": "e", "standing": [2]}}
+    assert found == {"kept": {"epoch": "kept"}, "later": {"epoch": "later"}}
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        pytest.param({"since": NOON + 10}, ["late", "10"], id="since"),
+        pytest.param({"until": NOON + 10}, ["early", "0"], id="until"),
+        pytest.param({"since": NOON + 5, "until": NOON + 15}, ["10"], id="both"),
+    ],
+)
+def test_times_are_found_in_whatever_order_calls_ended(
+    archive: Archive, make: Make, path: Path, query: dict[str, Any], found: list[str]
+) -> None:
+    for name, time in (("0", 0), ("10", 10), ("early", -50), ("late", 99)):
+        archive.add([segment(make(request_id=name, time=NOON + time))])
+    with Reader(path) as reader:
+        assert [row["request_id"] for row in reader.find(Query(**query))] == found
+
+
+def test_what_was_forgotten_while_it_is_read_is_passed_over(archive: Archive, make: Make, path: Path) -> None:
+    for n in range(3):
+        archive.add([segment(make(request_id=f"{n}", time=NOON + n))])
+    with Reader(path) as reader:
+        records = reader.records(Query())
+        found = [json.loads(next(records))["request_id"]]
+        archive.prune(NOON + 2, 1 << 40)
+        found += [json.loads(record)["request_id"] for record in records]
+    # How many SQLite has looked up by then is its own affair.
+    assert found == ["2", "1", "0"][: len(found)]
 
 
 @pytest.mark.parametrize("count", [0, 1, SIZES[0] - 1, SIZES[0], 2 * sum(SIZES)])

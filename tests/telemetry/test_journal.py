@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from proxy.record import Grounds, Query
 from proxy.telemetry import journal as room
 from proxy.telemetry.archive import Reader
-from proxy.telemetry.encoding import Batch, encode
+from proxy.telemetry.encoding import Batch, encode_lines
 from proxy.telemetry.history import History
 from proxy.telemetry.journal import Journal
 from proxy.telemetry.policy import PROMPT_MARGIN, CallsPolicy
@@ -54,7 +54,7 @@ def ids(path: Path) -> list[str]:
 
 
 def remembered(journal: Journal) -> list[str]:
-    return [json.loads(line)["request_id"] for _, line in journal.recent]
+    return [json.loads(line)["request_id"] for _, line in journal.latest()][::-1]
 
 
 def test_calls_are_written_by_a_thread(opened: Open, make: Make, path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_prompt_is_taken_off_the_record_and_kept_without_its_secrets(
     record = make(request_id="a", prompt="Write to jane@mail.example \ud800")
     journal = opened()
     journal.write(Batch([record, make(request_id="b")]))
-    assert record.prompt is UNSET and b"jane" not in journal.recent[0][1]
+    assert record.prompt is UNSET and b"jane" not in journal.latest()[0][1]
     journal.flush()
     with Reader(path) as reader:
         kept = {row["request_id"]: row for row in map(json.loads, reader.records(Query()))}
@@ -252,7 +252,7 @@ def test_what_finds_the_backlog_full_is_lost(
     opened: Open, make: Make, path: Path, monkeypatch: Any, prompt: str | None, fits: int
 ) -> None:
     record = make(request_id="0")
-    monkeypatch.setattr(room, "BACKLOG", 3 * len(encode(record)))
+    monkeypatch.setattr(room, "BACKLOG", 3 * len(encode_lines([record])))
     monkeypatch.setattr(room, "GATHER", 60.0)  # so that all of them wait together
     journal = opened()
     for n in range(5):

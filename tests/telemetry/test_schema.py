@@ -13,16 +13,17 @@ import pytest
 
 from proxy.record import CallRecord, Query
 from proxy.telemetry import schema as room
-from proxy.telemetry.archive import Archive, Entry, Reader, columns
-from proxy.telemetry.encoding import encode
+from proxy.telemetry.archive import Archive, Reader, columns
+from proxy.telemetry.encoding import encode_lines
 from proxy.telemetry.schema import APPLICATION, MIGRATIONS, ArchiveError, RefusedError
+from proxy.telemetry.segments import Segment
 from tests.telemetry.conftest import Make
 
 NOON = 1_800_000_000.0
 
 
-def rows(*records: CallRecord) -> list[Entry]:
-    return [Entry(columns(record), encode(record)) for record in records]
+def rows(*records: CallRecord) -> list[Segment]:
+    return [Segment([columns(record) for record in records], encode_lines(records))]
 
 
 @pytest.fixture
@@ -107,6 +108,7 @@ def test_many_that_make_it_at_once_have_one(tmp_path: Path, make: Make) -> None:
             assert sorted(found["request_id"] for found in reader.find(Query())) == [f"{k}" for k in range(8)]
 
 
+INDEXES = {"calls_request", "spans_latest", "spans_earliest"}
 FORMER = """
 INSERT INTO calls VALUES (7, 1800000000.0, 'a', 's', 'alice', 'auto', 'groq/llama', 'groq', 'math', 'score',
     'ok', 200, NULL, 12.5, NULL, 10, 20, 0.5, 0.0, NULL, 1, CAST('{"request_id":"a"}' AS BLOB))
@@ -130,7 +132,7 @@ def test_calls_of_the_first_version_are_kept(path: Path, make: Make) -> None:
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE sql <> ''")}
-    assert names == {"calls", "records", "standings", "feedback", "calls_time", "calls_request"}
+    assert names == {"calls", "records", "standings", "spans", "feedback", *INDEXES}
 
 
 THIRD = """
@@ -168,6 +170,49 @@ def test_what_the_judge_cost_in_calls_of_the_fifth_version_is_added_up(path: Pat
     with Reader(path) as reader:
         assert [row["judge_usd"] for row in reader.find(Query())] == [0.25, 0.0]
         assert reader.totals(Query())["judge_usd"] == 0.25
+
+
+SIXTH = """
+WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 240)
+INSERT INTO calls SELECT id, 1800000000.0 + id, 'req-' || id, 's', 'alice', 'auto', 'groq/llama', 'groq',
+    'math', 'score', 'balanced', 'ok', 200, NULL, 12.5, NULL, 10, 20, 0.5, 0.0, NULL, 0, 0
+    FROM n WHERE id NOT IN (60, 61);
+INSERT INTO records (id, record, grounds, standing, prompt) SELECT id, CAST('{"request_id":"req-' || id ||
+    '","time":' || time || ',"attempts":[{"model":"m","outcome":"ok"}]}' AS BLOB),
+    CAST('{"epoch":"e"}' AS BLOB),
+    CASE WHEN id > 100 THEN 240 END, CASE WHEN id = 7 THEN CAST('"Hi"' AS BLOB) END FROM calls;
+INSERT INTO standings VALUES (240, CAST('{"m":[1]}' AS BLOB))
+"""
+
+
+def test_calls_of_the_sixth_version_are_found_and_forgotten_like_todays(path: Path, make: Make) -> None:
+    """There a row of `records` was a call, and times had an index."""
+    made_by(path, 6, *MIGRATIONS[:6], SIXTH)
+    archive = Archive(path)
+    archive.add([*rows(make(request_id="x", time=NOON + 241), make(request_id="y", time=NOON + 242))])
+    with Reader(path) as reader:
+        assert reader.record("req-7") == (b'%b,"grounds":{"epoch":"e"},"prompt":"Hi"}' % former(7), None)
+        assert reader.record("req-240") == (
+            b'%b,"grounds":{"epoch":"e","standing":{"m":[1]}}}' % former(240), None
+        )  # fmt: skip
+        found = reader.find(Query(since=NOON + 238, until=NOON + 242))
+        assert [row["request_id"] for row in found] == ["x", "req-240", "req-239", "req-238"]
+        assert len([*reader.records(Query(limit=1000))]) == 240
+        trends = {trend.model: trend.points for trend in reader.trends(NOON + 101, 1000.0, 1000)}
+        assert [trends[name][0]["attempts"] for name in ("m", "or/sonnet")] == [140, 2]
+        assert reader.spend(NOON, NOON + 999)[0]["calls"] == 238
+    assert archive.prune(NOON + 101, 1 << 40) == 98
+    with Reader(path) as reader:
+        assert len(reader.find(Query(limit=1000))) == len([*reader.records(Query(limit=1000))]) == 142
+    archive.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT MIN(id), COUNT(*) FROM records").fetchone() == (101, 141)
+
+
+def former(id: int) -> bytes:
+    """Its record, but for the last brace."""
+    attempts = b'[{"model":"m","outcome":"ok"}]'
+    return b'{"request_id":"req-%d","time":%d.0,"attempts":%b' % (id, NOON + id, attempts)
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: Any) -> None:
