@@ -52,7 +52,7 @@ def file(tmp_path: Path) -> str:
 def test_a_call_that_failed_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     archive = Archive(tmp_path / "calls.db")
     failed = call("req-1", 1_800_000_000.0, outcome="error", status=502, error_code="upstream_auth_error")
-    archive.add([Entry(columns(failed), encode(failed))])
+    archive.add([Segment([columns(failed)], encode_lines([failed]))])
     archive.close()
     assert main(["calls", "--file", str(tmp_path / "calls.db")]) == 0
     _, row, _ = capsys.readouterr().out.splitlines()

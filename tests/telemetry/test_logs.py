@@ -65,6 +65,7 @@ class TestCalls:
     def test_every_member_of_a_record_is_there(self, policy: LogPolicy, refused: CallRecord) -> None:
         CallLog(policy).write(Batch([refused]))
         assert lines(policy)[0].keys() == {"event", "level", *CallRecord.__struct_fields__} - {
+            "propensity",
             "prompt",
             "why",
         }
