@@ -326,6 +326,7 @@ class Engine:
             compare=desk.compare,
             weights=self._weights,
             forget=desk.forget,
+            restore=desk.restore,
             rate=rate,
             audit=Audit(self.clock),
             metrics=self.scrape.show,

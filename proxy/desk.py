@@ -9,7 +9,7 @@ from proxy.errors import ApiError
 from proxy.office import Asked, Verdict
 from proxy.reload import Ask
 from proxy.server.health import Heard, Look
-from proxy.server.learned import Forget, Forgotten
+from proxy.server.learned import Forget, Forgotten, Restore
 from proxy.server.link import Reach
 from proxy.server.orders import Command, Ruling
 from proxy.server.state import Rated
@@ -37,6 +37,12 @@ class Desk:
         """What came of it, and who has not said in time that it is done."""
         answer = await self._ask(command, Reach.ALL)
         return answer.said, answer.silent
+
+    async def restore(self, by: str) -> dict[str, Any]:
+        """Has the weights of profiles put back, for the admin of this name. Raises ApiError 422 where that
+        can't be done."""
+        answer = await self._ask(Restore(by), Reach.ALL)
+        return {**shown(answer.said), "silent": answer.silent}
 
     async def forget(self, wanted: Forget) -> Forgotten:
         """What every worker has forgotten."""

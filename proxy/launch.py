@@ -34,6 +34,7 @@ from proxy.settings import Settings
 from proxy.settings.orders import OrdersFile
 from proxy.telemetry import logs
 from proxy.telemetry.board import Board, open_board, settle
+from proxy.trials import Trials
 
 logger = logging.getLogger("kuro")
 
@@ -55,10 +56,12 @@ def serve(
     workers: int | None = None,
     log_level: str | None = None,
     footprint: Callable[[], bytes] = bytes,
+    config: Path | None = None,
 ) -> int:
     """Runs the proxy until it is told to stop; the process's exit code. Raises ConfigError.
 
     `source` reads the configuration, at start and at each reload; `footprint` is a digest of what it reads.
+    `config` is where that lies, where trials may change it.
     """
     settings = source()
     policy = settings.server
@@ -73,14 +76,23 @@ def serve(
     if workers > 1:
         with open_board() as place:
             office = Office(
-                keeper, file, time.time, lambda now, orders: partial(_work, now, orders, log_level, place)
+                keeper,
+                file,
+                time.time,
+                lambda now, orders: partial(_work, now, orders, log_level, place),
+                config,
             )
             supervisor = Supervisor(office, listening, workers, policy.drain_timeout, partial(settle, place))
             supervisor.catch_signals()
             Watch(keeper, supervisor.ask).start()
+            trials = Trials(keeper, config, supervisor.ask)
+            trials.start()
             _announce(settings, listening, office.orders)
-            return supervisor.run()
-    office = Office(keeper, file, time.time, _no_workers)
+            try:
+                return supervisor.run()
+            finally:
+                trials.stop()
+    office = Office(keeper, file, time.time, _no_workers, config)
     server = _server(settings, office.orders, log_level, Alone(office))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)  # as soon as anybody can know that we are here

@@ -1,6 +1,7 @@
 """Decides what concerns every process: the next configuration, and what the operator orders beside it.
 
     Asked   --Keeper-->  Verdict   the configuration, all or nothing
+    Restore --restore->  Verdict   likewise, with the weights of profiles as they were written
     Command --obey---->  Ruling    models out of service, circuits forced; kept in a file
     anything else        is for whom it reaches, and passed on
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,12 +22,14 @@ from msgspec.structs import replace
 from proxy.dispatch.transport import open_upstream
 from proxy.errors import ConfigError
 from proxy.server.auth import check_listen
+from proxy.server.learned import Restore
 from proxy.server.orders import KEPT, Command, Orders, Ruling, obey
 from proxy.server.workers import Work
-from proxy.settings import Settings
+from proxy.settings import ROUTING, Settings
 from proxy.settings.changes import Changes, Difference, changes, differences, in_place
 from proxy.settings.footprint import vanished
 from proxy.settings.orders import OrdersFile
+from proxy.settings.tuned import moved, restore
 from proxy.types import SIMULATED
 
 logger = logging.getLogger("kuro")
@@ -132,13 +136,16 @@ class Office:
         file: OrdersFile,
         clock: Callable[[], float],
         start: Callable[[Settings, Orders], Work],
+        config: Path | None = None,
     ) -> None:
-        """`clock` is the wall's, `start` makes a worker's work."""
+        """`clock` is the wall's, `start` makes a worker's work, `config` is where the files are, where they
+        may be changed."""
         self.keeper = keeper
         self.orders = file.read()
         self._file = file
         self._clock = clock
         self._start = start
+        self.config = config
 
     def work(self) -> Work:
         """What a worker does that starts now."""
@@ -152,7 +159,20 @@ class Office:
         """What is to be done about it."""
         if isinstance(asked, Asked):
             return self.keeper.decide(asked)
+        if isinstance(asked, Restore):
+            return self._restore(f"admin key {asked.by}")
         return self._rule(asked) if isinstance(asked, Command) else asked
+
+    def _restore(self, by: str) -> Verdict:
+        """Takes the configuration anew, its weights put back."""
+        routing, epoch = self.keeper.settings.routing, self.keeper.settings.epoch
+        try:
+            if self.config is not None and moved(routing.profiles, routing.worth):
+                restore(self.config / ROUTING, routing.profiles, routing.worth)
+        except (OSError, ValueError) as error:
+            problem = f"{ROUTING}: {getattr(error, 'strerror', None) or error}"
+            return Verdict(Report("refused", by, epoch, epoch, problems=(problem,)))
+        return self.keeper.decide(Asked(by))
 
     def _rule(self, command: Command) -> Ruling:
         ruling = obey(self.orders, command, self._clock())

@@ -16,6 +16,7 @@ from typing import Any
 
 from proxy.office import Asked, Keeper, Office
 from proxy.server.link import Answer, Done, Line, Order, Reach
+from proxy.trials import Trials
 
 logger = logging.getLogger("kuro")
 
@@ -73,6 +74,7 @@ class Alone:
         self._turn = asyncio.Lock()
         self._tasks = Tasks()
         self._watch: Watch | None = None
+        self._trials: Trials | None = None
 
     async def ask(self, asked: Any, reach: Reach = Reach.ALL) -> Answer:
         """Decides in a thread, and does what was decided."""
@@ -87,12 +89,19 @@ class Alone:
     async def __aenter__(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self._ask, self._office.hung_up())
-        self._watch = Watch(self._office.keeper, lambda asked: loop.call_soon_threadsafe(self._ask, asked))
+        keeper = self._office.keeper
+
+        def ask(asked: Asked) -> None:
+            loop.call_soon_threadsafe(self._ask, asked)
+
+        self._watch, self._trials = Watch(keeper, ask), Trials(keeper, self._office.config, ask)
         self._watch.start()
+        self._trials.start()
 
     async def __aexit__(self, *error: object) -> None:
-        if self._watch is not None:
-            self._watch.stop()
+        for thread in (self._watch, self._trials):
+            if thread is not None:
+                thread.stop()
         asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         await self._tasks.end()

@@ -10,6 +10,7 @@ import pytest
 
 from proxy.office import Asked, Keeper, Office, Verdict
 from proxy.server.health import Look
+from proxy.server.learned import Restore
 from proxy.server.orders import Action, Command, Orders, Ruling
 from proxy.settings import Settings, load
 from proxy.settings.footprint import Footprint
@@ -77,6 +78,38 @@ def test_what_the_disk_refused_is_written_by_the_same_order_again(world: World) 
     world.kept.rmdir()
     again = ruled(office, DISABLE)
     assert (again.changed, again.kept) == (False, True)
+
+
+ROUTING = """\
+profiles:
+  balanced: {quality: 2.0, success: 0.5, latency: 0.25, cost: 4}   # ours
+worth: {balanced: {quality: 2.0, success: 0.5, latency: 0.25, cost: 1.0}}
+"""
+
+
+def test_weights_that_trials_have_changed_are_put_back(tmp_path: Path) -> None:
+    (tmp_path / "routing.yml").write_text(ROUTING)
+    world = World(tmp_path)
+    office = Office(world.keeper, OrdersFile(None), lambda: world.now, world._start, tmp_path)
+    verdict = office.decide(Restore("eve"))
+    assert isinstance(verdict, Verdict) and verdict.report.result == "changed"
+    assert verdict.report.by == "admin key eve"
+    assert (tmp_path / "routing.yml").read_text() == ROUTING.replace("cost: 4}", "cost: 1}")
+    again = office.decide(Restore("eve"))
+    assert isinstance(again, Verdict) and again.report.result == "unchanged"
+
+
+def test_weights_that_come_from_elsewhere_stay_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = ROUTING.replace("cost: 4}", "cost: ${PRICE:-4}}")
+    (tmp_path / "routing.yml").write_text(written)
+    world = World(tmp_path)
+    office = Office(world.keeper, OrdersFile(None), lambda: world.now, world._start, tmp_path)
+    verdict = office.decide(Restore("eve"))
+    assert isinstance(verdict, Verdict) and verdict.report.result == "refused"
+    assert "comes from the environment" in verdict.report.problems[0]
+    assert (tmp_path / "routing.yml").read_text() == written
 
 
 def test_everything_has_its_answer(world: World) -> None:

@@ -32,6 +32,7 @@ def _serve(options: argparse.Namespace) -> int:
         workers=options.workers,
         log_level=options.log_level,
         footprint=Footprint(options.config),
+        config=options.config,
     )
 
 

@@ -40,8 +40,8 @@ def graded(
     """On asks of which every model's outcome is known. Raises ConfigError."""
     data = _read(options.outcomes)
     search, judge = tune.halves([row.group for row in data], list(map(_key, data)), options.seed)
-    if min(len(search), len(judge)) < tune.LEAST_ROWS // 2:
-        raise ConfigError([_too_few(options.outcomes, "rows", len(search), len(judge))])
+    if _too_few(search, judge, options.least):
+        raise ConfigError([_told(options.outcomes, "rows", search, judge, options.least)])
     profile, ours = options.profile, _ours(options.models, data, settings)
     asks = list(_asks(settings, profile, data, ours))
     found = tune.search([asks[row] for row in search], weights, price)
@@ -64,8 +64,8 @@ def drawn(
     search, judge = tune.halves(
         ["?"] * len(log.calls), [call.conversation.encode() for call in log.calls], options.seed
     )
-    if min(len(search), len(judge)) < tune.LEAST_ROWS // 2:
-        raise ConfigError([f"{log.told}; {_too_few(log.file, 'such calls', len(search), len(judge))}"])
+    if _too_few(search, judge, options.least):
+        raise ConfigError([f"{log.told}; {_told(log.file, 'such calls', search, judge, options.least)}"])
     seen, unseen = [log.calls[row] for row in search], [log.calls[row] for row in judge]
     found = tune.search(chance.asks(seen, chance.fitted(seen)), weights, price)
     choices = logged.choices(_with(settings, profile, found), [log.records[row] for row in judge])
@@ -86,10 +86,14 @@ def _read(file: str) -> list[Graded]:
         raise ConfigError([f"{error.filename}: {error.strerror}"]) from None
 
 
-def _too_few(where: str, what: str, search: int, judge: int) -> str:
+def _too_few(search: list[int], judge: list[int], least: int) -> bool:
+    return len(search) + len(judge) < least or min(len(search), len(judge)) < tune.LEAST_ROWS // 2
+
+
+def _told(where: str, what: str, search: list[int], judge: list[int], least: int) -> str:
     return (
-        f"{where}: {search} {what} to search and {judge} to judge: give at least {tune.LEAST_ROWS}, "
-        "half of them or so in either"
+        f"{where}: {len(search)} {what} to search and {len(judge)} to judge: give at least "
+        f"{max(least, tune.LEAST_ROWS)}, half of them or so in either"
     )
 
 

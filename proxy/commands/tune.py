@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Mapping
+import os
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 
 from msgspec.structs import asdict
 
 from proxy.commands.measuring import show
 from proxy.commands.options import config_option, refuse, since_option, within
-from proxy.routing.policy import Weights
 from proxy.routing.router import BALANCED
 from proxy.settings import ROUTING, load
+
+GENTLE = 10
+"""Added to the process's niceness: a tenth of what others get of a busy processor."""
 
 _ABOUT = """\
 --outcomes takes the rows of `kuro eval --outcomes`: what every model made of each ask. --calls takes a call
@@ -57,6 +59,14 @@ def add(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
     parser.add_argument("--write", action="store_true", help="change routing.yml, if they are better")
     parser.add_argument("--json", action="store_true", help="all measures as JSON")
     parser.add_argument(
+        "--least",
+        type=partial(within, low=0, high=10**9),
+        default=0,
+        metavar="N",
+        help="try nothing with fewer rows or calls: of many looks at the same ones some find gains in noise",
+    )
+    parser.add_argument("--gently", action="store_true", help="at a low priority")
+    parser.add_argument(
         "--resamples", type=partial(within, low=0, high=100_000), default=1000, help="default: 1000"
     )
     parser.add_argument(
@@ -67,7 +77,10 @@ def add(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
 def _tune(options: argparse.Namespace) -> int:
     from proxy.commands import trials
     from proxy.evaluate import text
+    from proxy.settings.tuned import write
 
+    if options.gently:
+        os.nice(GENTLE)
     if options.write and options.config is None:
         return refuse("--write needs --config: the configuration that comes with kuro stays as it is")
     if options.outcomes is None and options.models:
@@ -86,39 +99,8 @@ def _tune(options: argparse.Namespace) -> int:
     trial = make(options, settings, weights, price)
     if options.write and trial.better:
         try:
-            _write(options.config / ROUTING, routing.profiles, profile, trial.new.weights)
+            write(options.config / ROUTING, routing.profiles, profile, trial.new.weights)
         except (OSError, ValueError) as error:
             return refuse(f"{options.config / ROUTING}: {getattr(error, 'strerror', None) or error}")
     show(options, trial, text.trial(trial, written=options.write and trial.better))
     return 0 if trial.better else 1
-
-
-def _write(path: Path, profiles: Mapping[str, Weights], profile: str, new: Mapping[str, float]) -> None:
-    """Exchanges the profile's weights, in one step. Raises OSError, and ValueError where it can't be done."""
-    from proxy.settings.edit import put
-    from proxy.settings.exchange import exchange
-
-    before = path.read_bytes()
-    text = before.decode()
-    bom, text = text[: text.startswith("\ufeff")], text.removeprefix("\ufeff")
-    if not _members(text, "profiles"):
-        for name, weights in profiles.items():  # or the others, which are built in, would be gone
-            text = put(text, ("profiles", name), _spelt(weights))
-    for term, weight in new.items():
-        if weight != getattr(profiles[profile], term):
-            text = put(text, ("profiles", profile, term), f"{weight:g}")
-    if profile not in _members(text, "worth"):
-        text = put(text, ("worth", profile), _spelt(profiles[profile]))
-    exchange(path, (bom + text).encode(), before=before)
-
-
-def _spelt(weights: Weights) -> str:
-    return "{" + ", ".join(f"{term}: {weight:g}" for term, weight in asdict(weights).items()) + "}"
-
-
-def _members(text: str, name: str) -> Collection[str]:
-    """Of that part of the file; none where there is no such part."""
-    from proxy.settings.document import parse
-
-    values = parse(text, lambda *_: None)
-    return (values or {}).get(name) or ()

@@ -150,6 +150,8 @@ class AdaptPolicy(Struct, frozen=True):
     """What was moved stays as it is, whatever is seen."""
     explore: float = 0.02
     """Share (0..1) of the decisions that go to a model which a shift has put behind another."""
+    trials: float = 0.0
+    """Hours between two trials of other weights on the call log; 0: none."""
 
 
 class StreamRecovery(StrEnum):

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import asdict
+
 from proxy.routing import scoring
 from proxy.routing.adapt import Adapt, Signal
 from proxy.routing.climb import Ground
-from proxy.routing.policy import PROFILES
+from proxy.routing.policy import PROFILES, RoutingPolicy
 from proxy.routing.standing import Candidate, Stand, View, standing
 
 DIGITS = 4
@@ -38,10 +40,24 @@ def in_force(ground: Ground, view: View, adapt: Adapt) -> dict[str, Any]:
             name: AS_BUILT_IN if weights == PROFILES.get(name) else "routing.yml"
             for name, weights in profiles.items()
         },
-        "adapt": {"enabled": ground.policy.adapt.enabled, "frozen": ground.policy.adapt.frozen},
+        "changed": _changed(ground.policy),
+        "adapt": {
+            "enabled": ground.policy.adapt.enabled,
+            "frozen": ground.policy.adapt.frozen,
+            "trials": ground.policy.adapt.trials,
+        },
         "models": {
             each.id: _terms(each, prior[each.id], observed[each.id], value[each.id]) for each in candidates
         },
+    }
+
+
+def _changed(policy: RoutingPolicy) -> dict[str, Any]:
+    """Profile -> its weights as an operator wrote them, and now, where a trial has put others there."""
+    return {
+        name: {"written": asdict(former), "now": asdict(policy.profiles[name])}
+        for name, former in policy.worth.items()
+        if policy.profiles[name] != former
     }
 
 

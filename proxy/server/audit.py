@@ -64,6 +64,12 @@ class Audit:
         _log.warning("%s by %s: refused", wanted, told["by"] or "nobody", extra=_extra(told))
 
 
+def done_by_itself(who: str, action: str, target: str, result: str, **more: Any) -> None:
+    """The proxy did this on its own account, or found nothing to do; told as an admin's doings are."""
+    told = {"by": who, "from": "", "action": action, "target": target, "result": result, **more}
+    _log.info("%s %s by %s: %s", action, target, who, result, extra=_extra(told))
+
+
 def sign(scope: Scope, name: str) -> None:
     """This request came with the admin key of that name."""
     scope["state"][_BY] = name

@@ -14,6 +14,13 @@ class Forget(Struct, frozen=True):
     model: str | None = None
 
 
+class Restore(Struct, frozen=True):
+    """Asks for the weights that profiles had before trials changed them."""
+
+    by: str
+    """The name of an admin key."""
+
+
 class Forgotten(Struct, frozen=True):
     """What the workers had moved until then."""
 

@@ -73,6 +73,8 @@ class Services(Struct):
     """What decisions weigh, and where it comes from."""
     forget: Callable[[Forget], Awaitable[Forgotten]]
     """Has every process forget what lasting evidence has moved."""
+    restore: Callable[[str], Awaitable[Mapping[str, Any]]]
+    """Has the weights put back that trials changed, for the admin of this name. Raises ApiError 422."""
     rate: Callable[[Rated, bool], Awaitable[None]]
     """Keeps feedback; when it is the first on its call, every process learns of it."""
     audit: Audit

@@ -2,6 +2,7 @@
 
 GET  /admin/v1/weights         profiles and terms in force, and where each comes from
 POST /admin/v1/weights/reset   {"model": ID} or {"all": true}: every worker forgets what `adapt` has taught
+                               {"profiles": true}: profiles get the weights that they had before trials
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from litestar.params import Body
 from msgspec import Struct
 
 from proxy.errors import ApiError
-from proxy.server.audit import AUDITED
+from proxy.server.audit import AUDITED, signer
 from proxy.server.errors import BODY_ERRORS
 from proxy.server.guards import knows_its_query, needs_admin_key
 from proxy.server.learned import Forget, Moves
 from proxy.server.models import named
-from proxy.server.state import services
+from proxy.server.state import Services, services
 
 AnyRequest = Request[Any, Any, Any]
 ALL = "all models"
@@ -26,11 +27,12 @@ ALL = "all models"
 
 
 class ResetCommand(Struct, frozen=True, forbid_unknown_fields=True):
-    """One model, or all: one of the two must be said."""
+    """One model, all, or the profiles: one of the three must be said."""
 
     model: str | None = None
     """Id or alias."""
     all: bool = False
+    profiles: bool = False
 
 
 class Reset(Struct, frozen=True):
@@ -45,6 +47,8 @@ class Reset(Struct, frozen=True):
     silent: tuple[str, ...]
     """Workers that have not said in time that they did it. They do it as soon as they can."""
     object: str = "weights_reset"
+    profiles: dict[str, Any] = {}
+    """Where these were meant: profile -> the weights that it had until then."""
 
 
 @get("/weights", sync_to_thread=False)
@@ -55,9 +59,11 @@ def show_weights(request: AnyRequest) -> dict[str, Any]:
 
 @post("/weights/reset", status_code=200, exception_handlers=BODY_ERRORS)
 async def reset_weights(request: AnyRequest, data: Annotated[ResetCommand, Body()]) -> Reset:
-    """Forgets what lasting evidence has moved (`adapt`), in every worker."""
+    """Forgets what lasting evidence has moved (`adapt`), in every worker; or puts profiles' weights back."""
     scope: Any = request.scope
     here = services(request)
+    if data.profiles and data.model is None and not data.all:
+        return await _restored(here, scope)
     model = _meant(data, here.names())
     forgotten = await here.forget(Forget(model))
     moved = forgotten.by_worker()
@@ -66,10 +72,20 @@ async def reset_weights(request: AnyRequest, data: Annotated[ResetCommand, Body(
     return Reset(result, model, moved, forgotten.silent)
 
 
+async def _restored(here: Services, scope: Any) -> Reset:
+    changed = here.weights().get("changed", {})
+    old = {name: sides["now"] for name, sides in changed.items()}
+    told = await here.restore(signer(scope))
+    result = "changed" if old else "unchanged"
+    new = {name: sides["written"] for name, sides in changed.items()}
+    here.audit.done(scope, "reset weights", "profiles", result, old=old, new=new)
+    return Reset(result, None, {}, tuple(told["silent"]), profiles=old)
+
+
 def _meant(command: ResetCommand, names: dict[str, str]) -> str | None:
     """A registry id; None: all. Raises ApiError: 400, 404."""
-    if (command.model is None) is not command.all:
-        said = "Say one of the two: `model`, by id or alias, or `all`: true."
+    if command.profiles or (command.model is None) is not command.all:
+        said = "Say one of the three: `model`, by id or alias, `all`: true, or `profiles`: true."
         raise ApiError(400, said, code="invalid_value", param="model")
     return None if command.model is None else named(command.model, names)
 

@@ -168,6 +168,10 @@ def _resolved(
             )
             default = None
     judge = _judge(judge, reader, known, warnings.append)
+    if policy.adapt.trials and not policy.explore.share:
+        warnings.append(
+            "adapt.trials: nothing can be learned while explore.share is 0: nothing is left to chance"
+        )
     if policy.explore.share and Step.EXPLORE not in policy.ladder:
         warnings.append("explore.share: nobody is drawn, for `ladder` lacks 'explore': add it behind sticky")
     if policy.effort.enabled and not known.thinks:

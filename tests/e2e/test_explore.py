@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from proxy.__main__ import main
 from tests.e2e.kuro import ADMIN, Kuro, model, write_config
+from tests.e2e.test_orders import until
 from tests.stub import StubUpstream, ok
 
 MODELS = ("first", "second", "third")
@@ -56,9 +60,7 @@ PROMPTS = 460
 """Chance gives 46 of the judged ones to the other model; fewer than the 20 that it takes once in 100,000."""
 
 
-def test_feedback_on_drawn_calls_moves_weights_and_the_running_proxy_takes_them(
-    tmp_path: Path, stub: StubUpstream, capsys: pytest.CaptureFixture[str]
-) -> None:
+def liking_the_cheap_one(place: Path, stub: StubUpstream, **adapt: Any) -> Path:
     """The dear model is thought to be the better one, and callers like the cheap one's answers."""
     for name in ("dear", "cheap"):
         stub.script(name, ok(f"From {name}."))
@@ -66,26 +68,80 @@ def test_feedback_on_drawn_calls_moves_weights_and_the_running_proxy_takes_them(
         model("dear", weights={"quality": 0.97}, price={"input": 1.0, "output": 5.0}),
         model("cheap", weights={"quality": 0.4}, price={"input": 0.1, "output": 0.1}),
     ]
-    config = write_config(
-        tmp_path,
-        stub.url,
-        models,
-        proxy={"admin_key": ADMIN, "reload": {"interval": 0.05}},
-        routing={"explore": {"share": 0.2}, "profiles": {"balanced": BALANCED}},
-    )
+    proxy = {"admin_key": ADMIN, "reload": {"interval": 0.05}}
+    routing = {"explore": {"share": 0.2}, "profiles": {"balanced": BALANCED}, "adapt": adapt}
+    return write_config(place, stub.url, models, proxy=proxy, routing=routing)
+
+
+def call_and_judge(kuro: Kuro) -> None:
+    with ThreadPoolExecutor(8) as callers:
+        chosen = list(callers.map(partial(asked, kuro), range(PROMPTS)))
+        said = [(number, float(name == "cheap")) for number, (_, name) in enumerate(chosen)]
+        assert set(callers.map(partial(rated, kuro), said)) == {200}
+    assert {name for route, name in chosen if route == "score"} == {"dear"}
+
+
+def choice(kuro: Kuro, numbers: range) -> set[str]:
+    """Whom scores send such asks to."""
+    return {name for route, name in (asked(kuro, number) for number in numbers) if route == "score"}
+
+
+def test_feedback_on_drawn_calls_moves_weights_and_the_running_proxy_takes_them(
+    tmp_path: Path, stub: StubUpstream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = liking_the_cheap_one(tmp_path, stub)
     with Kuro(config) as kuro:
-        with ThreadPoolExecutor(8) as callers:
-            chosen = list(callers.map(partial(asked, kuro), range(PROMPTS)))
-            said = [(number, float(name == "cheap")) for number, (_, name) in enumerate(chosen)]
-            assert set(callers.map(partial(rated, kuro), said)) == {200}
-        assert {name for route, name in chosen if route == "score"} == {"dear"}
+        call_and_judge(kuro)
         tune = ["tune", "--config", str(config), "--calls", "--resamples", "200", "--write"]
         assert main(tune) == 0
         assert "written to routing.yml" in capsys.readouterr().out
         kuro.wait_line(lambda line: line.get("event") == "reload" and line["reload"]["result"] == "changed")
-        after = [asked(kuro, number) for number in range(PROMPTS, PROMPTS + 40)]
-        assert {name for route, name in after if route == "score"} == {"cheap"}
+        assert choice(kuro, range(PROMPTS, PROMPTS + 40)) == {"cheap"}
         assert kuro.admin("/weights")["profiles"]["balanced"]["cost"] > BALANCED["cost"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_proxy_tries_other_weights_by_itself_and_an_operator_puts_them_back(
+    tmp_path: Path, stub: StubUpstream, workers: str
+) -> None:
+    # `bound`: what models are taken for stays, so that it is the weights that change decisions.
+    adapt = {"enabled": True, "bound": 0.0, "trials": 0.0002}
+    config = liking_the_cheap_one(tmp_path, stub, **adapt, frozen=True)
+    with Kuro(config, "--workers", workers) as kuro:
+        call_and_judge(kuro)
+        assert not kuro.lines(lambda line: line.get("event") in ("trial", "admin")), "it is frozen"
+        routing = config / "routing.yml"
+        routing.write_text(routing.read_text("utf-8").replace("frozen: true", "frozen: false"), "utf-8")
+        told = eventually(kuro, lambda line: line.get("admin", {}).get("action") == "tune weights")["admin"]
+        assert (told["by"], told["target"], told["result"]) == ("trial", "balanced", "changed")
+        assert told["old"] == BALANCED and told["gain"]["low"] > 0.0
+        new = told["new"]["cost"]
+        until(lambda: {_cost(kuro) for _ in range(8)}, lambda found: found == {new})  # whoever answers
+        assert choice(kuro, range(PROMPTS, PROMPTS + 20)) == {"cheap"}
+        sides = {"written": BALANCED, "now": {**BALANCED, "cost": new}}
+        assert kuro.admin("/weights")["changed"] == {"balanced": sides}
+
+        put_back = kuro.admin("/weights/reset", {"profiles": True})
+        assert (put_back["result"], put_back["profiles"]) == ("changed", {"balanced": sides["now"]})
+        assert kuro.admin("/weights")["changed"] == {} and _cost(kuro) == BALANCED["cost"]
+        assert choice(kuro, range(PROMPTS + 20, PROMPTS + 40)) == {"dear"}
+        assert kuro.admin("/weights/reset", {"profiles": True})["result"] == "unchanged"
+        # The next trial looks at calls since then alone, and there are too few.
+        eventually(kuro, lambda line: line.get("event") == "trial" and "give at least 100" in line["message"])
+
+
+def eventually(kuro: Kuro, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The first such line. Trials have a low priority: on a busy machine they take their time."""
+    latest = time.monotonic() + 240.0
+    while not (found := kuro.lines(wanted)):
+        assert time.monotonic() < latest, kuro.log()[-2000:]
+        kuro.admin("/weights")
+    return found[0]
+
+
+def _cost(kuro: Kuro) -> float:
+    found: float = kuro.admin("/weights")["profiles"]["balanced"]["cost"]
+    return found
 
 
 def asked(kuro: Kuro, number: int) -> tuple[str, str]:

@@ -60,6 +60,20 @@ def test_what_lasting_evidence_has_moved_is_told_apart() -> None:
     assert term["from"] == "registry, adapt"
 
 
+def test_profiles_that_a_trial_has_changed_are_told_with_what_was_written() -> None:
+    assert in_force(ground(), view, adapt())["changed"] == {}
+    policy = RoutingPolicy(
+        profiles={**PROFILES, "balanced": Weights(cost=4.0)},
+        worth={"balanced": Weights(), "fast": PROFILES["fast"]},
+        adapt=AdaptPolicy(enabled=True, trials=24.0),
+    )
+    told = in_force(ground(policy), view, adapt())
+    assert [
+        (name, sides["written"]["cost"], sides["now"]["cost"]) for name, sides in told["changed"].items()
+    ] == [("balanced", 1.0, 4.0)]
+    assert told["adapt"]["trials"] == 24.0
+
+
 def test_an_unknown_price_says_where_its_guess_comes_from() -> None:
     told = in_force(ground(), view, adapt())["models"]
     assert told["seen"]["cost"] == {"input": 1.0, "output": 2.0, "from": "registry"}

@@ -102,6 +102,7 @@ class World:
         self.orders = Orders()
         self.kept = True
         self.moved: Moves = {"claude": {"success": -0.3}}
+        self.changed: dict[str, Any] = {}
         self.shelf = Shelf()
         self.rated: list[tuple[Rated, bool]] = []
         self.is_draining = False
@@ -120,8 +121,9 @@ class World:
             reload=self.reload,
             registry=lambda: {"object": "registry"},
             compare=self.compare,
-            weights=lambda: {"object": "weights"},
+            weights=lambda: {"object": "weights", "changed": self.changed},
             forget=self.forget,
+            restore=self.restore,
             audit=Audit(lambda: self.now),
             metrics=lambda: (b"llm_requests_total 1.0\n", "text/plain; version=1.0.0; charset=utf-8"),
             flush=lambda: self.commands.append(("flush", "")),
@@ -158,6 +160,13 @@ class World:
         """Stands for the workers."""
         self.commands.append(("forget", wanted.model or "all"))
         return Forgotten({"1": self.moved, "2": {}}, self.heard.silent)
+
+    async def restore(self, by: str) -> dict[str, Any]:
+        """Stands for the office."""
+        self.commands.append(("restore", by))
+        if self.problem:
+            raise ApiError(422, self.problem, code="invalid_config")
+        return {"silent": self.heard.silent}
 
     async def compare(self, by: str) -> dict[str, Any]:
         """Stands for the keeper."""

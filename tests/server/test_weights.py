@@ -31,6 +31,7 @@ def test_what_was_moved_is_told_by_worker(
         "model": model,
         "workers": {"1": {"claude": {"success": -0.3}}},
         "silent": [],
+        "profiles": {},
     }
     assert world.commands == [("forget", model or "all")]
 
@@ -41,12 +42,32 @@ def test_where_nothing_was_moved_nothing_changed(client: Client, world: World) -
     assert (told["result"], told["workers"], told["silent"]) == ("unchanged", {}, ["2"])
 
 
+SIDES = {"written": {"cost": 1.0}, "now": {"cost": 4.0}}
+
+
+def test_profiles_weights_are_put_back(client: Client, world: World) -> None:
+    world.changed = {"balanced": SIDES}
+    told = client.post(RESET, json={"profiles": True}, headers=ADMIN).json()
+    assert (told["result"], told["profiles"]) == ("changed", {"balanced": {"cost": 4.0}})
+    assert world.commands == [("restore", "admin")], "what was learned of models stays"
+    world.changed = {}
+    assert client.post(RESET, json={"profiles": True}, headers=ADMIN).json()["result"] == "unchanged"
+
+
+def test_weights_that_can_not_be_put_back_are_told(client: Client, world: World) -> None:
+    world.problem = "routing.yml: Read-only file system"
+    answer = client.post(RESET, json={"profiles": True}, headers=ADMIN)
+    assert answer.status_code == 422 and "Read-only" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("said", "status", "param"),
     [
         pytest.param({}, 400, "model", id="neither"),
         pytest.param({"all": False}, 400, "model", id="all, denied"),
         pytest.param({"model": "claude", "all": True}, 400, "model", id="both"),
+        pytest.param({"profiles": True, "all": True}, 400, "model", id="models and profiles"),
+        pytest.param({"profiles": False}, 400, "model", id="profiles, denied"),
         pytest.param({"model": "claudia"}, 404, "model", id="an unknown model"),
         pytest.param({"models": ["claude"]}, 400, "models", id="another field"),
         pytest.param({"model": 5}, 400, "model", id="a number"),

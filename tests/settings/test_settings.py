@@ -157,6 +157,8 @@ def test_a_share_to_be_drawn_without_a_rung_for_it_is_warned_of(tmp_path: Path) 
     assert not loaded(tmp_path, {ROUTING: policy}).warnings
     (said,) = loaded(tmp_path, {ROUTING: policy + "ladder: [rules, scoring]\n"}).warnings
     assert said.startswith("explore.share: nobody is drawn, for `ladder` lacks 'explore'")
+    (said,) = loaded(tmp_path, {ROUTING: "adapt: {enabled: true, trials: 24}\n"}).warnings
+    assert said.startswith("adapt.trials: nothing can be learned while explore.share is 0")
 
 
 def test_what_names_a_model_that_is_left_out_is_warned_of_and_does_without(tmp_path: Path) -> None:
