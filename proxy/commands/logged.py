@@ -5,8 +5,9 @@ call log --records with feedback--> taken again by today's weights --> Drawn
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +17,7 @@ from proxy.commands.measuring import progress_bar
 from proxy.errors import ApiError, ConfigError
 from proxy.evaluate.drawn import Drawn, amiss, judged, rates
 from proxy.record import Query
+from proxy.routing.memory import Once
 from proxy.routing.replay import Stored
 from proxy.routing.scoring import felt
 from proxy.settings import Settings
@@ -25,6 +27,18 @@ from proxy.types import RoutePlan
 ALL = 2**62
 BY_SCORE = "score"
 """The route of a choice that weights decide."""
+
+
+class _Asked(NamedTuple):
+    """A call whose model was left to chance."""
+
+    first: str
+    odds: tuple[tuple[str, float], ...]
+    judged: bool
+
+    @property
+    def chances(self) -> dict[str, float]:
+        return dict(self.odds)
 
 
 class Log(Struct, frozen=True):
@@ -53,10 +67,10 @@ def read(settings: Settings, file: str = "", since: float | None = None, profile
         raise ConfigError(["no call is kept: telemetry.calls is switched off in proxy.yml"])
     try:
         with Reader(Path(name)) as reader:
-            found = list(_drawn(reader, since, profile))
+            asked, found = _drawn(reader, since, profile)
     except ArchiveError as error:
         raise ConfigError([str(error)]) from None
-    often = rates((stored.plan[0], score is not None) for stored, score in found)
+    often = rates((each.first, each.judged) for each in asked)
     pairs = []
     with progress_bar("calls", len(found)) as progress:
         for number, (stored, plan, score) in enumerate(_taken_again(settings, found), start=1):
@@ -66,10 +80,10 @@ def read(settings: Settings, file: str = "", since: float | None = None, profile
             progress(number)
     return Log(
         file=name,
-        drawn=len(found),
+        drawn=len(asked),
         records=[stored for stored, _ in pairs],
         calls=[call for _, call in pairs],
-        amiss=amiss([(stored.plan[0], _chances(stored)) for stored, _ in found]),
+        amiss=amiss([(each.first, each.chances) for each in asked]),
     )
 
 
@@ -79,34 +93,41 @@ def choices(settings: Settings, records: list[Stored]) -> list[str]:
     return [plan.models[0] for _, plan, _ in _taken_again(settings, found)]
 
 
-def _drawn(reader: Reader, since: float | None, profile: str | None) -> Iterator[tuple[Stored, float | None]]:
-    """Calls that were left to chance, without a dial of the caller's; and their feedback."""
+def _drawn(
+    reader: Reader, since: float | None, profile: str | None
+) -> tuple[list[_Asked], list[tuple[Stored, float]]]:
+    """Calls that were left to chance, without a dial of the caller's; and those of them that can be learned
+    from, with their feedback. There may be hundreds of thousands of which nothing else is wanted."""
+    asked, found, once = [], [], Once()
     for record, score in reader.scored(Query(since=since, limit=ALL)):
         stored = _decode(record)
         kept = stored.grounds
         if kept is None or kept.lot is None or kept.tradeoff is not None:
             continue
-        if profile in (None, stored.profile):
-            yield replace(stored, prompt=None), score
+        if profile not in (None, stored.profile):
+            continue
+        odds = once(tuple(kept.lot.chances.items()))
+        asked.append(_Asked(stored.plan[0], odds, score is not None))
+        if score is not None and stored.cost_usd is not None and stored.intents:
+            found.append((replace(stored, prompt=None), score))
+    return asked, found
 
 
 def _taken_again(
-    settings: Settings, found: Sequence[tuple[Stored, float | None]]
+    settings: Settings, found: Sequence[tuple[Stored, float]]
 ) -> Iterator[tuple[Stored, RoutePlan, float]]:
-    """Those with feedback and a known cost, by the weights of `settings`."""
+    """By the weights of `settings`."""
     from proxy.routers import replayer
 
     replay = replayer(settings)
     for stored, score in found:
-        if score is None or stored.cost_usd is None or not stored.intents:
-            continue
         try:
             yield stored, replay.undrawn(stored), score
         except ApiError:
             continue  # nobody is left who could serve it
 
 
-def _call(stored: Stored, plan: RoutePlan, score: float, often: dict[str, float]) -> Drawn | None:
+def _call(stored: Stored, plan: RoutePlan, score: float, often: Callable[[str], float]) -> Drawn | None:
     """None where it isn't known what today's choice would have made of it."""
     odds, choice = judged(_chances(stored), often), plan.models[0]
     terms = {scored.model: scored.terms for scored in plan.scores if scored.model not in plan.shut}

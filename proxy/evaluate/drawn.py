@@ -122,18 +122,16 @@ def support(calls: Sequence[Drawn], choices: Sequence[str]) -> tuple[int, int]:
     return met, sum(choice not in call.chances for call, choice in both)
 
 
-def judged(odds: Odds, rates: Mapping[str, float]) -> dict[str, float]:
-    """The chances of those who are judged as often as `rates` say, once it is known that somebody was."""
-    raw = {model: chance * rates[model] for model, chance in odds.items()}
+def judged(odds: Odds, rate: Callable[[str], float]) -> dict[str, float]:
+    """The chances of those who are judged as often as `rate` says, once it is known that somebody was."""
+    raw = {model: chance * rate(model) for model, chance in odds.items()}
     whole = sum(raw.values())
     return {model: chance / whole for model, chance in raw.items()}
 
 
-def rates(asked: Iterable[tuple[str, bool]]) -> dict[str, float]:
-    """Model -> how often its answers are judged, by (model, whether its answer was) of all drawn calls."""
-    asked = list(asked)
-    share = _means([(model, float(told)) for model, told in asked])
-    return {model: share(model) for model in {model for model, _ in asked}}
+def rates(asked: Iterable[tuple[str, bool]]) -> Callable[[str], float]:
+    """How often a model's answers are judged, by (model, whether its answer was) of all drawn calls."""
+    return _means([(model, float(told)) for model, told in asked])
 
 
 def amiss(asked: Sequence[tuple[str, Odds]]) -> str:
