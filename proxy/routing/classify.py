@@ -221,7 +221,7 @@ class Classifier:
                 (counts * (prior + told(name, 0.0)) + learned * meant.get(name, else_), name)
                 for name, prior in self._priors
             ]
-            labels = (*labels, f"semantic:{max(meant, key=meant.__getitem__)}")
+            labels = _with_meant(labels, max(meant, key=meant.__getitem__))
         else:
             counts = self._blend.alone
             listed = [(counts * (prior + told(name, 0.0)), name) for name, prior in self._priors]
@@ -298,6 +298,12 @@ def combine(weights: Sequence[float]) -> float:
         speaking += factor * weight
         factor *= _REPEAT
     return against + speaking
+
+
+@lru_cache(WEIGHED)
+def _with_meant(labels: tuple[str, ...], intent: str) -> tuple[str, ...]:
+    """One object for equal ones, which thousands of remembered decisions have in common."""
+    return (*labels, f"semantic:{intent}")
 
 
 def shares(sums: Sequence[tuple[float, str]]) -> tuple[tuple[str, float], ...]:

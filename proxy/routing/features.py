@@ -46,6 +46,8 @@ _TOOL_ROLES = ("tool", "function")
 _INSTRUCTING = ("system", "developer")
 
 _CODE_SYMBOLS = b"{};_<>\\"
+_LINE_END, _OPENING = b"\n("
+"""As numbers: whether bytes hold other bytes is asked by way of an exception."""
 _CODE_LINE = re.compile(
     r"^[ \t]*(?:"
     r"(?:def|class|import|from|function|const|let|var|public|private|static|return|struct|impl|fn|func|package"
@@ -106,7 +108,8 @@ def _loose_code(text: str) -> float:
     """Characters of unfenced text that look like code: by lines, or by symbols where lines don't tell."""
     raw = text.encode("utf-8", "replace")
     symbols = len(raw) - len(raw.translate(None, _CODE_SYMBOLS))
-    lines = sum(map(len, _CODE_LINE.findall(text))) if b"\n" in raw and (symbols or b"(" in raw) else 0
+    several = _LINE_END in raw and (symbols or _OPENING in raw)
+    lines = sum(map(len, _CODE_LINE.findall(text))) if several else 0
     if not symbols:
         return lines
     density = symbols / len(raw)

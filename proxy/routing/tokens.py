@@ -111,8 +111,8 @@ def _weigh(text: str) -> float:
         total += _CAPITAL * capitals
         if capitals > _PROSE_CAPITALS * len(raw):
             total += _CAMEL * count(b"aA")
-    if b"  " in raw:
-        total += _BLANK_RUN * count(b"  ")
+    if blanks := count(b"  "):
+        total += _BLANK_RUN * blanks
     if digits := count(b"0"):
         total += _DIGIT * digits + _NUMBER * (count(b" 0") + count(b".0") + count(b"a0"))
     if len(raw) > len(text):
