@@ -5,9 +5,9 @@
                                                 C  share / 2
 
 The chances are kept with the call: whatever is measured of it later can be weighed by how likely it was
-(`proxy.evaluate.drawn`). Only where scores decide and nothing hangs on it: no chore, no tool loop, nothing
-that went before. Whoever is drawn can serve the request, and stands in for this one call: the conversation's
-next turn goes to whom it was meant for.
+(`proxy.evaluate.drawn`). Only where scores decide and nothing hangs on it: no chore, no tools, for whoever
+begins with them goes on with them, nothing that went before. Whoever is drawn can serve the request, and
+stands in for this one call: the conversation's next turn goes to whom it was meant for.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from itertools import islice
 
 from proxy.routing.climb import Climb
 from proxy.routing.policy import Step
+from proxy.types import Need
 
 
 def free(climb: Climb) -> bool:
@@ -24,7 +25,9 @@ def free(climb: Climb) -> bool:
     choice, features = climb.choice, climb.features
     if choice is None or choice.step != Step.SCORING or features.turns > 1 or climb.exploring:
         return False
-    return not features.tool_loop and features.background is None and climb.incumbent is None
+    if features.tool_loop or Need.TOOLS in features.needs or features.background is not None:
+        return False
+    return climb.incumbent is None
 
 
 def chances(climb: Climb) -> dict[str, float]:

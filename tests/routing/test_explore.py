@@ -20,7 +20,7 @@ from proxy.routing.router import Router
 from proxy.routing.standing import Stand
 from proxy.types import RoutePlan
 from tests.routing.test_grounds import replay, stored
-from tests.routing.test_router import ask, house, planned
+from tests.routing.test_router import MODELS, PICTURE, ask, house, planned
 
 ON = RoutingPolicy(explore=ExplorePolicy(share=0.2, models=3))
 ORDER = ("or/large", "or/plain", "groq/small")
@@ -89,6 +89,12 @@ def test_every_share_is_what_it_is_called() -> None:
         pytest.param(replace(ON, rules=(Rule("r", Condition(), "or/plain"),)), {}, {}, id="a rule holds"),
         pytest.param(ON, {}, {"messages": ANSWERED}, id="the conversation has begun"),
         pytest.param(ON, {}, {"messages": LOOP}, id="a model is at work with tools"),
+        pytest.param(
+            ON,
+            {},
+            {"tools": [{"type": "function", "function": {"name": "f"}}]},
+            id="whoever is asked will be at work with tools",
+        ),
         pytest.param(ON, {}, {"model": "or/plain"}, id="the caller named the model"),
         pytest.param(ON, {}, {"models": ["or/plain", "or/large"]}, id="the caller named some"),
         pytest.param(
@@ -115,9 +121,9 @@ def test_nothing_is_drawn_where(policy: RoutingPolicy, how: dict[str, Any], fiel
 
 
 def test_a_need_is_never_given_up() -> None:
-    tools = [{"type": "function", "function": {"name": "f"}}]
-    plan = planned(drawing(0.05), ask(tools=tools))
-    assert first(plan) == ("groq/small", "explore"), "or/plain has no tools"
+    seeing = (replace(MODELS[0], supports=MODELS[1].supports), *MODELS[1:])
+    plan = planned(drawing(0.05, models=seeing), ask(messages=PICTURE))
+    assert first(plan) == ("groq/small", "explore"), "or/plain sees nothing"
     assert plan.lot is not None and plan.lot.chances == {"or/large": 0.8, "groq/small": 0.2}
 
 
