@@ -1,12 +1,15 @@
 """How much work a call is, counted: instructions and functions are the same on a busy machine.
 
-    python -m tests.bench.count [kuro silent floor]       instructions and functions per call, a line each
+    python -m tests.bench.count [kuro silent floor ...]   instructions and functions per call, a line each
     python -m tests.bench.count --list kuro               its functions, by the time that each itself takes
 
 Proxy, stub upstream and load run in one process, one event loop for all; what the two ends come to alone
 (`direct`) is taken off. Instructions are callgrind's (Debian: valgrind), so that the kernel's aren't among
 them; functions are those called on the event loop's thread. Time passes by being asked for, so that what is
-done by the clock is done for as many calls each time, however slow valgrind is.
+done by the clock is done for as many calls each time, however slow valgrind is. `apart` is `silent` as
+one worker among several, and `shared` has another beside it, in the same process, without calls of its own:
+it hears of all conversations, as each of two would of the other's, and of each by itself, for timers go by
+the system's clock.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,7 @@ from tests.bench import contenders, load
 from tests.bench.upstream import Upstream
 
 NAMES = ("kuro", "silent", "floor")
+WORKERS = ("apart", "shared")
 DIRECT = "direct"
 WARM, CALLS, CONNECTIONS = 200, 1000, 8
 """Calls before anything is counted, calls that are, and how many of them are under way at once."""
@@ -61,7 +65,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.count", description=__doc__)
-    parser.add_argument("names", nargs="*", help=f"of {', '.join(NAMES)}")
+    parser.add_argument("names", nargs="*", help=f"of {', '.join((*NAMES, *WORKERS))}")
     parser.add_argument("--list", help="the functions of this one", metavar="NAME")
     parser.add_argument("--model", default="auto", help="what is asked for")
     parser.add_argument("--events", type=int, default=0, help="answers are streams of so many events")
@@ -136,9 +140,20 @@ async def _serving(name: str, upstream: int, place: Path) -> AsyncIterator[int]:
     serving = asyncio.create_task(server.serve([listening]))
     while not server.started:  # noqa: ASYNC110  # uvicorn's is a plain flag
         await asyncio.sleep(0.01)
-    yield listening.getsockname()[1]
+    async with _other_worker(place) if name == "shared" else nullcontext():
+        yield listening.getsockname()[1]
     server.should_exit = True
     await serving
+
+
+def _other_worker(place: Path) -> AbstractAsyncContextManager[None]:
+    from proxy.routing.adapt import Adapt
+    from proxy.routing.policy import AdaptPolicy, RoutingPolicy
+    from proxy.routing.router import new_memory
+    from proxy.sharing import Sharing
+
+    memory = new_memory(RoutingPolicy(), time.monotonic, shared=True)
+    return Sharing(place, "2", memory, Adapt(AdaptPolicy(), time.monotonic, lambda *_: None), time.time)
 
 
 def _floor(upstream: int) -> uvicorn.Server:
@@ -154,12 +169,15 @@ def _kuro(name: str, upstream: int, place: Path) -> uvicorn.Server:
     from proxy.server.link import Line
     from proxy.server.orders import Orders
     from proxy.telemetry import logs
+    from proxy.telemetry.board import Board
 
-    contenders.MAKERS[name](upstream, place)
-    loaded = settings.load(place / name, {})
+    alike = "silent" if name in WORKERS else name
+    contenders.MAKERS[alike](upstream, place)
+    loaded = settings.load(place / alike, {})
     logs.configure(loaded.log)
     nobody: Any = None
-    return launch._server(loaded, Orders(), None, Among(Line(nobody)))
+    board = Board(place, "1") if name in WORKERS else None
+    return launch._server(loaded, Orders(), None, Among(Line(nobody)), board=board)
 
 
 def _valgrind() -> bool:
