@@ -1,6 +1,6 @@
 """What workers tell each other: with whom each conversation is, and, who starts, what was learned so far.
 
-    Router.served --number--> tell --at once, or with others within 10 ms--> letters to all others
+    Router.served --number--> tell --at once, or with others, a bit later--> letters to all others
     a worker starts --Hello--> the others tell it, too; one of them all that it knows, before it serves
 
 Whoever reads nothing costs the others next to nothing: they keep the numbers of what it wasn't told, each
@@ -30,13 +30,14 @@ from proxy.server.mailbox import Mailbox, Sent
 
 logger = logging.getLogger("kuro")
 
-SOON, BURST = 0.01, 20
-"""Seconds between two times at which the others are told, where many turns are answered; after a rest so many
-times are free, and a turn is told at once."""
+PACE, BURST = 0.001, 20
+"""Seconds that each letter takes up, where there are many to write: until the last time is over, what was
+answered since waits and is told together, at a thousand letters a second to however many others. After a rest
+so many times are free, and a turn is told at once."""
 LATER = 0.64
-"""Seconds after which a worker that takes nothing is tried again, at most."""
-AT_ONCE = 4
-"""Letters to a worker that has much to be told, before calls go on."""
+"""Seconds at most after which one that takes nothing is tried again: at first at once, then half as often."""
+AT_ONCE, SOON = 4, 0.01
+"""Letters to one that has much to be told, before calls go on, and seconds until there are more."""
 PATIENCE, ASKED = 2.0, 2
 """Seconds in which a worker tells all to one that starts, and how many are asked until it begins without."""
 FAREWELL = 0.5
@@ -82,10 +83,10 @@ class Other:
         """It has asked for all that is known, and ..."""
         self.last: list[bytes] = []
         """... what it is to hear in the end."""
-        self.failed = 0
-        """How often in a row it took nothing."""
+        self.pause = 0.0
+        """Seconds since it took nothing until it is tried again ..."""
         self.again = 0.0
-        """It isn't tried before this moment."""
+        """... not before this moment."""
 
     @property
     def behind(self) -> bool:
@@ -173,7 +174,8 @@ class Sharing:
 
     def _post(self) -> None:
         """Tells what is fresh, to all who know the rest."""
-        self._post_timer, self._due = None, max(self._due, self._clock() - SOON * BURST) + SOON
+        pace = PACE * len(self._others)
+        self._post_timer, self._due = None, max(self._due, self._clock() - pace * BURST) + pace
         fresh, self._fresh = list(self._fresh), {}
         letters = [(each, self._letter(each)) for each in _portions(fresh)]
         for other in tuple(self._others.values()):
@@ -194,10 +196,10 @@ class Sharing:
         if sent is Sent.GONE:
             self._others.pop(other.name, None)
         elif sent is Sent.FULL:
-            other.failed += 1
-            other.again = self._clock() + min(SOON * 2**other.failed, LATER)
+            other.pause = min(max(2.0 * other.pause, PACE), LATER)
+            other.again = self._clock() + other.pause
             return False
-        other.failed = 0
+        other.pause = 0.0
         return True
 
     def _owe(self, other: Other, numbers: Iterable[int]) -> None:
@@ -216,7 +218,7 @@ class Sharing:
         """Soon, if anybody is."""
         moments = [other.again for other in self._behind()]
         if moments and self._retry_timer is None:
-            wait = max(min(moments) - self._clock(), SOON)
+            wait = max(min(moments) - self._clock(), PACE)
             self._retry_timer = asyncio.get_running_loop().call_later(wait, self._catch_up)
 
     def _catch_up(self) -> None:
@@ -248,6 +250,8 @@ class Sharing:
                 break
             for number in numbers:
                 other.owed.pop(number, None)
+        else:
+            other.again = self._clock() + SOON if other.owed else 0.0
         return not other.owed
 
     # --- hearing -----------------------------------------------------------------------------------

@@ -215,7 +215,8 @@ class Incumbent(Struct, frozen=True, omit_defaults=True):
     again: bool = False
     """The same messages came before: the answer that they got was not wanted."""
     effort: Effort | None = None
-    """How hard its last turn was to be thought about."""
+    turns: int = 0
+    """How hard its last turn was to be thought about, and how many were answered."""
 
 
 class Judged(Struct, frozen=True):
@@ -321,8 +322,7 @@ class FailureKind(StrEnum):
     UNAVAILABLE = "unavailable"
     """502, 503, 504; 529 is OVERLOADED, as is what says so, and the other 5xx are SERVER_ERROR."""
     OVERLOADED = "overloaded"
-    CONNECT = "connect"
-    """DNS, refused, unreachable, TLS."""
+    CONNECT = "connect"  # DNS, refused, unreachable, TLS
     CONNECT_TIMEOUT = "connect_timeout"
     DISCONNECTED = "disconnected"
     """The connection closed before any byte of the answer."""

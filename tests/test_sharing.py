@@ -193,7 +193,7 @@ async def test_of_one_who_is_gone_nothing_is_kept(tmp_path: Path, house: AsyncEx
         pytest.param(b"\xff" * 10, id="noise"),
         pytest.param(msgspec.msgpack.encode(Hello("2"))[:-2], id="half a letter"),
         pytest.param(
-            msgspec.msgpack.encode(["turns", ["mid"], [[1, 0.0, 0, 5, 0, 1, 1]]]), id="a word short"
+            msgspec.msgpack.encode(["turns", ["mid"], [[1, 0.0, 0, 5, 0, 1, 1, 1]]]), id="a word short"
         ),
         pytest.param(msgspec.msgpack.encode(["song", ["mid"]]), id="another version's"),
     ],

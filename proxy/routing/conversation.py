@@ -42,6 +42,8 @@ class Held(Struct, frozen=True, gc=False):
     """On the clock of whoever remembers."""
     effort: Effort | None = None
     """How hard the turn was to be thought about."""
+    turns: int = 1
+    """Of the conversation that were answered, this one included, as far as whoever planned it knew."""
 
 
 def conversation(session: str, profile: str) -> int:
@@ -69,7 +71,7 @@ def meet(held: Held, asked: int, now: float, policy: StickyPolicy) -> Incumbent:
     """Whom the next turn finds."""
     kept = held.tokens if now - held.at <= policy.prompt_cache and held.tokens >= CACHEABLE else 0
     again = asked != 0 and asked == held.asked
-    return Incumbent(held.model, held.floor, held.task, kept, again, held.effort)
+    return Incumbent(held.model, held.floor, held.task, kept, again, held.effort, held.turns)
 
 
 def continues(incumbent: Incumbent, features: Features, seen: Classification) -> bool:
@@ -93,7 +95,17 @@ def follow(plan: RoutePlan, model: str, hedged: bool, now: float) -> Held:
     meant = plan.lot.instead_of or planned if plan.lot is not None else planned
     floor = before.floor if before is not None and _stands_in(plan, seen) else meant
     task = before.task if before is not None and continues(before, plan.features, seen) else seen.top
-    return Held(model, floor, task, plan.features.prompt_tokens, plan.asked, now, plan.effort)
+    turns = before.turns + 1 if before is not None else 1
+    return Held(model, floor, task, plan.features.prompt_tokens, plan.asked, now, plan.effort, turns)
+
+
+def outlasts(held: Held, other: Held) -> bool:
+    """Of two ends of one conversation, whether this one counts: the last turn of those who knew of it.
+
+    A turn that was planned without knowing those before it, where another process had just answered them,
+    must not have the conversation begin anew.
+    """
+    return (held.turns, held.at) >= (other.turns, other.at)
 
 
 def _stands_in(plan: RoutePlan, seen: Classification) -> bool:

@@ -1,6 +1,6 @@
 """What one process tells another of its conversations, and how what is read becomes its own.
 
-    conversations --written--> Letter ~~ bytes ~~> read, whatever is newer --> conversations
+    conversations --written--> Letter ~~ bytes ~~> read, what goes further --> conversations
 
 Moments are told by the wall's clock, which all processes share, and kept by each one's own: when the wall's
 is set, that shifts what is on its way just then, and nothing else.
@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from proxy.effort import Effort
 from proxy.routing.climb import Memory
-from proxy.routing.conversation import Held
+from proxy.routing.conversation import Held, outlasts
 from proxy.routing.memory import Recent
 
 TURNS = 200
@@ -33,6 +33,7 @@ class Turn(Struct, frozen=True, array_like=True, gc=False):
     task: int
     tokens: int
     asked: int
+    turns: int
     effort: Effort | None = None
 
 
@@ -58,18 +59,19 @@ def write(conversations: Recent[Held], numbers: Iterable[int], ahead: float) -> 
             words[word] if word in words else words.setdefault(word, next(places))
             for word in (held.model, held.floor, held.task)
         ]
-        turns.append(Turn(number, held.at + ahead, model, floor, task, held.tokens, held.asked, held.effort))
+        at, tokens, asked = held.at + ahead, held.tokens, held.asked
+        turns.append(Turn(number, at, model, floor, task, tokens, asked, held.turns, held.effort))
     return Letter(tuple(words), tuple(turns))
 
 
 def read(letter: Letter, memory: Memory, ahead: float) -> None:
-    """The last turn counts, whoever tells of it. Raises IndexError where words are missing."""
+    """What counts of what is told and what is known. Raises IndexError where words are missing."""
     conversations, now = memory.conversations, memory.clock()
     words = [memory.once(word) for word in letter.words]  # there may be fifty thousand of each
     for turn in letter.turns:
         at = min(turn.at - ahead, now)
+        model, floor, task = words[turn.model], words[turn.floor], words[turn.task]
+        held = Held(model, floor, task, turn.tokens, turn.asked, at, turn.effort, turn.turns)
         known = conversations.peek(turn.conversation)
-        if known is None or known.at < at:
-            model, floor, task = words[turn.model], words[turn.floor], words[turn.task]
-            held = Held(model, floor, task, turn.tokens, turn.asked, at, turn.effort)
+        if known is None or outlasts(held, known):
             conversations.put(turn.conversation, held, at)

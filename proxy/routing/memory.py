@@ -104,7 +104,7 @@ class Told(Recent[Value]):
     def put(self, key: Hashable, value: Value, since: float | None = None) -> None:
         """As without them; what is true since some other moment came from others."""
         super().put(key, value, since)
-        if since is None:
+        if since is None and self.size > 0:
             self.tell(key)
 
 

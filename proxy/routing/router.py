@@ -18,7 +18,7 @@ from proxy.effort import Effort
 from proxy.errors import ApiError
 from proxy.routing import effort, judge, plan, refusal, rules, scoring
 from proxy.routing.climb import Climb, Ground, Memory, Past, Sight
-from proxy.routing.conversation import conversation, follow
+from proxy.routing.conversation import conversation, follow, outlasts
 from proxy.routing.features import extract
 from proxy.routing.memory import Clock, Glance, Once, Recent, Told, digest, plain
 from proxy.routing.policy import RoutingPolicy, Step
@@ -199,9 +199,10 @@ class Router:
     def served(self, plan: RoutePlan, session: str, model: str, *, hedged: bool = False) -> None:
         """The conversation's turn was answered by this model, `hedged` if beside a late one."""
         if session and not plan.explicit and plan.features.background is None:
-            memory = self.ground.memory
-            held = follow(plan, model, hedged, memory.clock())
-            memory.conversations.put(conversation(session, plan.profile), held)
+            memory, number = self.ground.memory, conversation(session, plan.profile)
+            held, known = follow(plan, model, hedged, memory.clock()), memory.conversations.peek(number)
+            if known is None or outlasts(held, known):
+                memory.conversations.put(number, held)
 
     def decide_again(self, past: Past, *, traced: bool = False) -> RoutePlan:
         """The plan that this configuration makes of former grounds. Raises ApiError as `plan` does."""

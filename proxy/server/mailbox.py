@@ -20,8 +20,8 @@ LARGEST = 1 << 16
 """Bytes of one letter at most."""
 _ROOM = 1 << 18
 """Bytes that may be on their way to one worker, of ours; systems give less where they must."""
-_AT_ONCE = 4
-"""Letters that are read before calls go on."""
+_AT_ONCE = 64
+"""Letters that are read before calls go on: those are about to ask for what is in these."""
 _NOBODY = frozenset({
     errno.ECONNREFUSED, errno.ECONNRESET, errno.EDESTADDRREQ, errno.EMSGSIZE, errno.ENOENT, errno.ENOTCONN,
     errno.EPIPE,

@@ -47,7 +47,9 @@ HELD = Held("a", "b", "code", 5_000, 7, 100.0)
     ],
 )
 def test_meet(held: Held, later: float, asked: int, cached: int, again: bool) -> None:
-    assert meet(held, asked, held.at + later, StickyPolicy()) == Incumbent("a", "b", "code", cached, again)
+    assert meet(held, asked, held.at + later, StickyPolicy()) == Incumbent(
+        "a", "b", "code", cached, again, turns=1
+    )
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ helds = st.builds(
     asked=st.integers(0, 2**30 - 1),
     at=st.floats(50.0, 100.0),
     effort=st.none() | st.sampled_from(Effort),
+    turns=st.integers(1, 1_000),
 )
 
 
@@ -74,6 +75,17 @@ def test_the_last_turn_counts_in_whatever_order_it_is_told(first: str) -> None:
         there.hear(process, 1)
     held = there.get(1)
     assert held is not None and held.model == "strong"
+
+
+def test_who_did_not_know_the_turns_before_ends_nothing() -> None:
+    here, there = Process(100.0), Process(7.0)
+    here.memory.conversations.put(1, replace(OWLS, turns=7, at=99.0))
+    there.memory.conversations.put(1, replace(OWLS, model="cheap", turns=1, at=6.5))
+    there.hear(here, 1)
+    held = there.get(1)
+    assert held is not None and (held.model, held.turns) == ("mid", 7)
+    here.hear(there, 1)
+    assert here.get(1) == replace(OWLS, turns=7, at=99.0)
 
 
 def test_it_is_kept_no_longer_than_where_it_happened() -> None:
@@ -127,7 +139,7 @@ def test_words_are_kept_once_however_many_tell_them() -> None:
 def test_words_that_are_missing_are_an_error_and_change_nothing() -> None:
     there = Process(7.0)
     with pytest.raises(IndexError):
-        read(Letter(("a",), (Turn(1, 0.0, 0, 1, 0, 5, 5),)), there.memory, 0.0)
+        read(Letter(("a",), (Turn(1, 0.0, 0, 1, 0, 5, 5, 1),)), there.memory, 0.0)
     assert there.get(1) is None
 
 
@@ -136,4 +148,4 @@ def test_two_hundred_conversations_are_a_small_letter() -> None:
     for number in range(200):
         here.memory.conversations.put(2**60 - 1 - number, replace(OWLS, asked=2**30 - 1))
     letter = write(here.memory.conversations, here.memory.conversations.keys(), here.ahead)
-    assert len(msgspec.msgpack.encode(letter)) < 200 * 40
+    assert len(msgspec.msgpack.encode(letter)) < 200 * 41

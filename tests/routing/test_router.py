@@ -244,6 +244,16 @@ def test_a_conversation_stays_with_the_model_that_served_it(margin: float, route
     assert planned(router, ask(), "t").models == first.models
 
 
+def test_a_turn_that_was_planned_without_those_before_it_ends_nothing() -> None:
+    router = house()
+    late = planned(router, ask(), "s")
+    router.served(planned(router, ask(), "s"), "s", "or/large")
+    router.served(planned(router, ask(), "s"), "s", "or/large")
+    router.served(late, "s", "groq/small")
+    found = planned(router, ask(), "s").incumbent
+    assert found is not None and (found.model, found.turns) == ("or/large", 2)
+
+
 def loop() -> list[dict[str, Any]]:
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     return [
