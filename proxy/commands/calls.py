@@ -71,6 +71,8 @@ def _calls(options: argparse.Namespace) -> int:
             return refuse("no call is kept: telemetry.calls is switched off in proxy.yml")
         file = Path(settings.calls.file)
         keys = [key.name for key in settings.access.keys] or [""]
+    if options.since is not None and options.until is not None and options.until <= options.since:
+        return refuse("--until lies before --since: no call can be between them")
     try:
         query = _query(options, keys)
     except ValueError as error:

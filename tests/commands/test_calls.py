@@ -59,6 +59,11 @@ def test_a_call_that_failed_says_why(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert row.endswith("  812  upstream_auth_error")
 
 
+def test_no_call_is_between_now_and_before(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["calls", "--file", file, "--since", "2h", "--until", "3h"]) == 2
+    assert "--until lies before --since" in capsys.readouterr().err
+
+
 def test_a_table_with_a_total(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["calls", "--file", file]) == 0
     header, third, second, first, total = capsys.readouterr().out.splitlines()
