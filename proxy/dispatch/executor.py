@@ -190,11 +190,15 @@ class Executor(Struct, frozen=True):
             return
         attempt.outcome = "cancelled"
         attempt.reason = "another model was quicker"
-        assert call.request is not None
-        attempt.usage = Usage(prompt=self.books.weigh(call.request), estimated=True)
-        attempt.cost_usd = cost(attempt.usage, lane.model.price)
+        self._book_prompt(attempt, lane, call.request)
         # Were those who are stopped not seen, a model would look the quicker the more often it is late.
         self.books.observe(lane.model.id, True, attempt.duration_ms / 1e3, None, True)
+
+    def _book_prompt(self, attempt: Attempt, lane: Lane, request: ChatRequest | None) -> None:
+        """Of an attempt that was stopped: the least that is paid for, its upstream has read the prompt."""
+        assert request is not None
+        attempt.usage = Usage(prompt=self.books.weigh(request), estimated=True)
+        attempt.cost_usd = cost(attempt.usage, lane.model.price)
 
     async def _attempt(
         self,
@@ -229,6 +233,7 @@ class Executor(Struct, frozen=True):
             waited = self.books.clock() - began
             call.upstream_time += waited
             attempt.duration_ms = waited * 1e3
+            self._book_prompt(attempt, lane, exchange.request)
             exchange.abort()
             raise
         now = self.books.clock()

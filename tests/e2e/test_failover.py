@@ -228,6 +228,10 @@ def test_a_caller_that_leaves_while_waiting_cancels_the_upstream(kuro: Kuro, stu
     record = kuro.record("leaver-1")
     assert (record["outcome"], record["status"]) == ("caller_left", 499)
     assert record["attempts"][0]["outcome"] == "cancelled"
+    # The upstream has read the prompt: that is paid for in vain.
+    assert record["attempts"][0]["usage"]["estimated"]
+    assert record["wasted_usd"] == record["attempts"][0]["cost_usd"] > 0
+    assert record["cost_usd"] is None
     # What it waited for the upstream is no overhead of ours.
     assert record["overhead_ms"] < record["attempts"][0]["duration_ms"]
 
