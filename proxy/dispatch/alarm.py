@@ -15,6 +15,8 @@ from types import TracebackType
 
 from msgspec import Struct
 
+from proxy.standstill import Tick
+
 TICK = 0.05
 """Seconds between two looks at the clock."""
 
@@ -26,23 +28,30 @@ class Alarms:
         self._clock = clock
         self._set: set[Alarm] = set()
         self._ticking = False
+        self._due = Tick()
 
     def limit(self, seconds: float, task: asyncio.Task[object] | None = None) -> Alarm:
         """For `with`: TimeoutError after so many seconds. `task` is the current one, for who knows it."""
         task = task or asyncio.current_task()
         assert task is not None
+        now = self._clock()
         if not self._ticking:
             self._ticking = True
+            self._due.due_in(TICK)
             task.get_loop().call_later(TICK, self._tick)
-        return Alarm(self._set, task, self._clock() + seconds, task.cancelling())
+        return Alarm(self._set, task, now + seconds, task.cancelling())
 
     def _tick(self) -> None:
         now = self._clock()
+        if lost := self._due.lost():
+            for alarm in self._set:
+                alarm.until += lost
         for alarm in [alarm for alarm in self._set if alarm.until <= now]:
             self._set.remove(alarm)
             alarm.ring()
         self._ticking = bool(self._set)
         if self._ticking:
+            self._due.due_in(TICK)
             asyncio.get_running_loop().call_later(TICK, self._tick)
 
 

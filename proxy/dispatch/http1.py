@@ -121,6 +121,12 @@ class Connection(asyncio.Protocol):
         elif response.deadline <= now:
             self.fail(Trouble.READ_TIMEOUT, f"nothing came for {response.patience:g} s")
 
+    def put_off(self, seconds: float) -> None:
+        """Whoever waits on it may wait for so much longer; an idle one isn't kept any longer."""
+        self._left_since += seconds
+        if self._response is not None:
+            self._response.deadline += seconds
+
     def fail(self, kind: Trouble, message: str) -> None:
         """Closes the connection; whoever reads from it gets the error."""
         response, self._response = self._response, None

@@ -15,16 +15,17 @@ import socket
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable
-from math import inf
 from time import monotonic
 from weakref import WeakSet
 
 from msgspec import Struct
 
+from proxy.dispatch.alarm import Alarms
 from proxy.dispatch.dial import dial
 from proxy.dispatch.http1 import Connection
 from proxy.dispatch.response import Response
 from proxy.dispatch.trouble import Http1Error, Trouble, Waits
+from proxy.standstill import Tick
 
 TICK = 0.05
 """Seconds; waits end up to this much late."""
@@ -84,6 +85,9 @@ class Pool:
         self._queue: OrderedDict[asyncio.Future[Connection | None], float] = OrderedDict()
         """Who waits, in order, and until when. Gets a connection, or None: a slot to dial with."""
         self._timer: asyncio.TimerHandle | None = None
+        self._due = Tick()
+        self._alarms = Alarms(clock)
+        """For dials."""
         self._awake = False
         self._closed = False
         self._retired = False
@@ -256,7 +260,7 @@ class Pool:
         connection = Connection(self)
         host, port, tls = self._where
         try:
-            async with asyncio.timeout(None if patience == inf else patience):
+            with self._alarms.limit(patience):
                 try:
                     await dial(lambda: connection, host, port, tls)
                 except OSError as error:
@@ -288,10 +292,13 @@ class Pool:
         if self._timer is not None:
             self._timer.cancel()
         self._awake = True
+        self._due.due_in(TICK)
         self._timer = self.loop.call_later(TICK, self._tick)
 
     def _tick(self) -> None:
         now = self.clock()
+        if lost := self._due.lost():
+            self._put_off(lost)
         for connection in tuple(self._connections):
             connection.tick(now)
         for turn in [turn for turn, deadline in self._queue.items() if deadline <= now]:
@@ -300,7 +307,15 @@ class Pool:
         self._awake = bool(self._queue) or len(self._idle) < len(self._connections)
         self._timer = None
         if self._awake or self._idle:
-            self._timer = self.loop.call_later(self._pause(now), self._tick)
+            pause = self._pause(now)
+            self._due.due_in(pause)
+            self._timer = self.loop.call_later(pause, self._tick)
+
+    def _put_off(self, seconds: float) -> None:
+        for connection in self._connections:
+            connection.put_off(seconds)
+        for turn in self._queue:
+            self._queue[turn] += seconds
 
     def _pause(self, now: float) -> float:
         if self._awake:

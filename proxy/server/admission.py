@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection
 from proxy.errors import ApiError, retry_headers
 from proxy.gateway import Call
 from proxy.server.policy import LimitPolicy
+from proxy.standstill import Tick
 
 TICK = 0.05
 """Seconds between two looks at the deadlines of those who wait; none while nobody does."""
@@ -57,6 +58,7 @@ class Admission:
         self._lines: dict[str, deque[Turn]] = {}
         """By key, none of them empty, in the order in which the keys have their turns."""
         self._ticking = False
+        self._due = Tick()
         self.connections: Collection[object] = ()
         """Of callers, with or without a call."""
         self.max_connections = 0
@@ -190,10 +192,14 @@ class Admission:
     def _wake(self) -> None:
         if not self._ticking:
             self._ticking = True
+            self._due.due_in(TICK)
             asyncio.get_running_loop().call_later(TICK, self._tick)
 
     def _tick(self) -> None:
         self._ticking = False
+        if lost := self._due.lost():
+            for turn in [turn for line in self._lines.values() for turn in line]:
+                turn.until += lost
         self.expire()
         if self.waiting:
             self._wake()

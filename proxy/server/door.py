@@ -17,6 +17,7 @@ from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from proxy.server.policy import LimitPolicy
+from proxy.standstill import Tick
 
 _log = logging.getLogger("kuro.server")
 
@@ -63,6 +64,7 @@ class Door:
         """Since when."""
         self._inside = 0
         self._sweeping = False
+        self._due = Tick()
 
     def enter(self, guest: Guest) -> bool:
         """Lets a new connection in; False: the house is full of callers who are being answered."""
@@ -87,7 +89,7 @@ class Door:
         self._waiting[guest] = now
         if not self._sweeping:
             self._sweeping = True
-            self.loop.call_later(SWEEP, self._sweep)
+            self._look_in(SWEEP)
 
     def busy(self, guest: Guest) -> None:
         """A request is being answered."""
@@ -107,6 +109,9 @@ class Door:
 
     def _sweep(self) -> None:
         now = self.loop.time()
+        if lost := self._due.lost():
+            for guest in self._waiting:
+                guest.deadline += lost
         due = [guest for guest in self._waiting if guest.deadline <= now]
         for guest in due[:CUTS]:
             guest.overdue()
@@ -114,7 +119,11 @@ class Door:
             self._tell(now)
         self._sweeping = bool(self._waiting or self.refusals)
         if self._sweeping:
-            self.loop.call_later(BREATH if len(due) > CUTS else SWEEP, self._sweep)
+            self._look_in(BREATH if len(due) > CUTS else SWEEP)
+
+    def _look_in(self, seconds: float) -> None:
+        self._due.due_in(seconds)
+        self.loop.call_later(seconds, self._sweep)
 
     def _tell(self, now: float) -> None:
         told = ", ".join(f"{number} {code}" for code, number in sorted(self.refusals.items()))
