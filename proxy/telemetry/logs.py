@@ -110,7 +110,7 @@ class StreamHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Writes one line. A message that doesn't fit its arguments is reported as logging does."""
         try:
-            self._target.write(self.format(record).encode() + b"\n")
+            self._target.write(self.format(record).encode() + b"\n", soon=True)
         except Exception:
             self.handleError(record)
 

@@ -6,10 +6,12 @@ import io
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from proxy.telemetry import stream as room
 from proxy.telemetry.stream import Stream
 
 
@@ -32,6 +34,19 @@ def test_lines_are_appended_and_folders_made(tmp_path: Path) -> None:
     written_to.write(b"one\n")
     written(written_to)
     assert elsewhere.read_bytes() == b"one\n"
+
+
+def test_a_message_is_not_gathered_like_calls_and_takes_them_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "GATHER", 60.0)
+    path = tmp_path / "kuro.log"
+    stream = Stream(str(path))
+    stream.write(b"call\n")
+    stream.write(b"message\n", soon=True)
+    deadline = time.monotonic() + 10
+    while not path.exists() or path.read_bytes() != b"call\nmessage\n":
+        assert time.monotonic() < deadline
 
 
 @pytest.mark.parametrize("how", ["renamed", "removed"])
