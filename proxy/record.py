@@ -183,7 +183,8 @@ class Page(Struct, frozen=True):
     next: int | None
     """Where the next page begins, as `before`; None at the end."""
     source: str
-    """`database`; or `memory`, the latest calls of one process, where there is no database."""
+    """`database`; `memory`, the latest calls of one process, where there is no database; or `both`, where
+    some calls of this process could not be kept."""
 
 
 class Trend(Struct, frozen=True):

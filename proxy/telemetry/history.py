@@ -1,4 +1,4 @@
-"""Looks into the call log, for who asks: the database, or what is in memory where there is none.
+"""Looks into the call log, for who asks: the database, and what memory holds of what could not be kept.
 
 Every method may wait for the disk, and is called in a thread.
 """
@@ -8,8 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from proxy.record import Page, Query, Row, Trend
 from proxy.telemetry.archive import COLUMNS, ArchiveError, Reader, RefusedError, summaries
@@ -33,13 +36,13 @@ class History:
         try:
             with self._reader() as reader:
                 calls = reader.find(query)
+                unkept = self._unkept(query, reader)
         except ArchiveError:
-            recent = self._journal.latest()
+            recent = self._journal.recent.calls()
             # Before the first call nothing is kept anywhere, and nothing is wrong with that.
             source = "memory" if recent or self._file() is None else "database"
             return Page(summaries([row for row, _ in recent], query), None, source)
-        full = len(calls) == query.limit
-        return Page(calls, calls[-1]["cursor"] if full else None, "database")
+        return _joined(calls, unkept, query.limit)
 
     def record(self, request_id: str, key: str | None = None) -> dict[str, Any] | None:
         """The whole record of the last call of this id (of this key), with the feedback on it."""
@@ -50,7 +53,7 @@ class History:
             found = None
         if found is not None:
             return {**json.loads(found[0]), "score": found[1]}
-        for row, line in self._journal.latest():
+        for row, line in (*self._journal.recent.calls(), *self._journal.unkept.calls()):
             told = dict(zip(COLUMNS, row, strict=True))
             if told["request_id"] == request_id and key in (None, told["key_id"]):
                 score = self._journal.scored.get((request_id, told["key_id"]))
@@ -73,6 +76,17 @@ class History:
         except ArchiveError:
             return []
 
+    def _unkept(self, query: Query, reader: Reader) -> list[Row]:
+        """Those of this process that the database lacks. They have no cursors: they are on the first page,
+        and come after another only while nothing is kept."""
+        lost = [row for row, _ in self._journal.unkept.calls()]
+        if query.before is not None or not lost:
+            return []
+        if query.after is not None:
+            newest = max((row["time"] for row in reader.find(Query(limit=1))), default=0.0)
+            query = replace(query, since=max(newest, query.since or 0.0))
+        return summaries(lost, query)
+
     @contextmanager
     def _reader(self) -> Iterator[Reader]:
         """Raises ArchiveError where there is no database, or none that can be read."""
@@ -82,3 +96,13 @@ class History:
         self._journal.flush()
         with Reader(Path(file)) as reader:
             yield reader
+
+
+def _joined(kept: list[Row], unkept: list[Row], limit: int) -> Page:
+    """Both by time, the latest first; the next page begins behind the last that has a cursor."""
+    full = len(kept) + len(unkept) > limit or len(kept) == limit
+    calls = sorted([*kept, *unkept], key=itemgetter("time"), reverse=True)[:limit] if unkept else kept
+    cursors = [call["cursor"] for call in calls if call["cursor"] is not None]
+    if not cursors and kept:
+        cursors.append(kept[0]["cursor"] + 1)
+    return Page(calls, cursors[-1] if full and cursors else None, "both" if unkept else "database")

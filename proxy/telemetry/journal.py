@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from sys import getsizeof
 from typing import Any
@@ -26,7 +25,7 @@ from proxy.telemetry.archive import Archive, ArchiveError, RefusedError, columns
 from proxy.telemetry.encoding import Batch, encode, encode_lines
 from proxy.telemetry.policy import PROMPT_MARGIN, CallsPolicy
 from proxy.telemetry.redaction import REDACTED, redaction
-from proxy.telemetry.segments import Columns, Segment
+from proxy.telemetry.segments import Latest, Segment
 from proxy.types import RoutePlan
 
 logger = logging.getLogger("kuro.calls")
@@ -77,11 +76,10 @@ class Journal:
         self._thread: threading.Thread | None = None
         self._standings: dict[int, tuple[Mapping[str, Any], bytes]] = {}
         """By their identity, and as JSON: hundreds of plans share one."""
-        self._recent: deque[Segment] = deque()
-        """The latest. A whole record with all that hangs on it is some five times as much memory, through
-        which the processor's cache would go."""
-        self._held = 0
-        """Calls in them."""
+        self.recent = Latest(policy.recent)
+        """The latest."""
+        self.unkept = Latest(policy.recent)
+        """The latest that could not be kept."""
         self.scored: dict[tuple[str, str], float] = {}
         """The latest feedback: (request id, key) -> score."""
         self.lost = 0
@@ -91,7 +89,9 @@ class Journal:
     def adopt(self, policy: CallsPolicy) -> None:
         """A reload. The file stays the one that it was."""
         self._policy = policy
-        self._forget()
+        for latest in (self.recent, self.unkept):
+            latest.least = policy.recent
+            latest.forget()
 
     def write(self, batch: Batch) -> None:
         """Takes a batch, without waiting."""
@@ -103,34 +103,16 @@ class Journal:
         if policy.file is None and not policy.recent:
             return
         shown = Segment(list(map(columns, batch)), batch.lines)
-        self._recent.append(shown)
-        self._held += len(batch)
-        self._forget()
+        self.recent.add(shown)
         if policy.file is not None:
             asked = None if prompts.count(None) == len(prompts) else prompts
             self._keep(Segment(shown.rows, shown.records, *self._decided(whys), asked))
-
-    def latest(self) -> list[tuple[Columns, bytes]]:
-        """Calls in memory, the latest first: what is shown of each, and its line of the log. From any
-        thread."""
-        found = [
-            pair
-            for segment in list(self._recent)
-            for pair in zip(segment.rows, segment.records.splitlines(), strict=True)
-        ]
-        return found[::-1][: self._policy.recent]
-
-    def _forget(self) -> None:
-        """The oldest of those in memory that needn't be there."""
-        recent = self._recent
-        while recent and self._held - len(recent[0].rows) >= self._policy.recent:
-            self._held -= len(recent.popleft().rows)
 
     def _keep(self, segment: Segment) -> None:
         size, calls = _size(segment), len(segment.rows)
         with self._changed:
             if self._size + size > BACKLOG:
-                self.lost += calls
+                self._lose([segment])
                 return
             self._size += size
             self._calls += calls
@@ -192,6 +174,11 @@ class Journal:
             known = self._standings[id(standing)] = standing, encode(standing)
         return known[1]
 
+    def _lose(self, segments: Iterable[Segment]) -> None:
+        for segment in segments:
+            self.lost += len(segment.rows)
+            self.unkept.add(segment)
+
     # --- the thread ---
 
     def _start(self) -> None:
@@ -212,7 +199,8 @@ class Journal:
                 ending = self._ending
             done = writer.put(kept, scores, self._policy, self._wall())
             with self._changed:
-                self.lost += 0 if done else calls
+                if not done:
+                    self._lose(kept)
                 self._unwritten -= calls + len(scores)
                 if not self._unwritten:
                     self._hurry.clear()

@@ -9,6 +9,7 @@ for each.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -34,6 +35,40 @@ class Segment(NamedTuple):
     """... the standings: JSON, or the number of the line that says the same, or `null`."""
     prompts: Sequence[str | None] | None = None
     """What was asked."""
+
+
+class Latest:
+    """The latest calls, for who asks: at least so many, where there were as many.
+
+    What is shown of each, and its line of the log: a whole record with all that hangs on it is five times
+    as much memory, through which the processor's cache would go.
+    """
+
+    def __init__(self, least: int) -> None:
+        self.least = least
+        self._segments: deque[Segment] = deque()
+        self._held = 0
+
+    def add(self, segment: Segment) -> None:
+        """They have just ended."""
+        self._segments.append(Segment(segment.rows, segment.records))
+        self._held += len(segment.rows)
+        self.forget()
+
+    def forget(self) -> None:
+        """The oldest that needn't be there."""
+        segments = self._segments
+        while segments and self._held - len(segments[0].rows) >= self.least:
+            self._held -= len(segments.popleft().rows)
+
+    def calls(self) -> list[tuple[Columns, bytes]]:
+        """The latest first. From any thread."""
+        found = [
+            pair
+            for segment in list(self._segments)
+            for pair in zip(segment.rows, segment.records.splitlines(), strict=True)
+        ]
+        return found[::-1][: self.least]
 
 
 class Lines(NamedTuple):

@@ -150,12 +150,18 @@ async def test_a_full_disk_touches_no_call_and_what_is_lost_is_counted(
             answers = await asyncio.gather(*(ask(proxy.port, hello()) for _ in range(50)))
             assert {answer.status for answer in answers} == {200}
             await asyncio.to_thread(proxy.admin, "/calls")  # whatever waits is written, or lost
+        await ask(proxy.port, hello(), x_request_id="no-room")
+        told = await asyncio.to_thread(proxy.admin, "/calls?limit=10")
+        assert (told["source"], told["data"][0]["request_id"]) == ("both", "no-room")
+        assert (await asyncio.to_thread(proxy.admin, "/calls/no-room"))["outcome"] == "ok"
         lost = total(await scrape(proxy.port), "llm_call_log_lost_total")
         assert lost > 0
         resource.prlimit(proxy.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
         await ask(proxy.port, hello(), x_request_id="room-again")
         found = await asyncio.to_thread(proxy.admin, "/calls?limit=1000")
-        assert found["data"][0]["request_id"] == "room-again" and len(found["data"]) == 252 - lost
+        assert found["data"][0]["request_id"] == "room-again"
+        kept = [row for row in found["data"] if row["cursor"] is not None]
+        assert (len(kept), len(found["data"]) - len(kept)) == (253 - lost, min(lost, 100))
     assert "calls could not be kept" in proxy.log()
 
 
@@ -185,12 +191,17 @@ async def test_on_a_disk_without_room_calls_go_on_and_are_kept_when_there_is_som
             answers = await asyncio.gather(*(ask(proxy.port, hello()) for _ in range(25)))
             assert {answer.status for answer in answers} == {200}
             await asyncio.to_thread(proxy.admin, "/calls")  # whatever waits is written, or lost
+        await ask(proxy.port, hello(), x_request_id="no-room")
+        told = await asyncio.to_thread(proxy.admin, "/calls?limit=10")
+        assert (told["source"], told["data"][0]["request_id"]) == ("both", "no-room")
+        assert (await asyncio.to_thread(proxy.admin, "/calls/no-room"))["outcome"] == "ok"
         lost = total(await scrape(proxy.port), "llm_call_log_lost_total")
         assert lost > 0
         filler.unlink()
         await ask(proxy.port, hello(), x_request_id="room-again")
         found = await asyncio.to_thread(proxy.admin, "/calls?limit=1000")
-        assert found["data"][0]["request_id"] == "room-again" and len(found["data"]) == 102 - lost
+        assert found["data"][0]["request_id"] == "room-again"
+        assert sum(row["cursor"] is not None for row in found["data"]) == 103 - lost
     with closing(sqlite3.connect(small_disk / "calls.db")) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert "disk is full" in proxy.log() or "disk I/O error" in proxy.log()
@@ -208,7 +219,7 @@ async def test_where_nothing_may_be_written_calls_go_on_in_memory(
         _remount(small_disk, "rw")
         await ask(proxy.port, hello(), x_request_id="second")
         found = await asyncio.to_thread(proxy.admin, "/calls")
-    assert (found["source"], [row["request_id"] for row in found["data"]]) == ("database", ["second"])
+    assert (found["source"], [row["request_id"] for row in found["data"]]) == ("both", ["second", "first"])
 
 
 def _remount(place: Path, mode: str) -> None:

@@ -54,7 +54,7 @@ def ids(path: Path) -> list[str]:
 
 
 def remembered(journal: Journal) -> list[str]:
-    return [json.loads(line)["request_id"] for _, line in journal.latest()][::-1]
+    return [json.loads(line)["request_id"] for _, line in journal.recent.calls()][::-1]
 
 
 def test_calls_are_written_by_a_thread(opened: Open, make: Make, path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_prompt_is_taken_off_the_record_and_kept_without_its_secrets(
     record = make(request_id="a", prompt="Write to jane@mail.example \ud800")
     journal = opened()
     journal.write(Batch([record, make(request_id="b")]))
-    assert record.prompt is UNSET and b"jane" not in journal.latest()[0][1]
+    assert record.prompt is UNSET and b"jane" not in journal.recent.calls()[0][1]
     journal.flush()
     with Reader(path) as reader:
         kept = {row["request_id"]: row for row in map(json.loads, reader.records(Query()))}
@@ -226,6 +226,39 @@ def test_a_database_that_stays_locked_loses_a_batch_and_takes_the_next(
     journal.write(Batch([make(request_id="d")]))
     journal.flush()
     assert ids(path) == ["d", "a"] and journal.lost == 2
+
+
+def test_what_could_not_be_kept_is_shown_beside_what_was(
+    opened: Open, make: Make, path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("proxy.telemetry.archive.BUSY", 0.01)
+    journal = opened(recent=3)
+    history = History(journal, lambda: str(path))
+
+    def write(*names: int) -> None:
+        journal.write(Batch([make(request_id=f"{n}", time=NOON + n, intent="math") for n in names]))
+        journal.flush()
+
+    def seen(**query: Any) -> tuple[list[str], str, int | None]:
+        page = history.find(Query(**query))
+        return [row["request_id"] for row in page.calls], page.source, page.next
+
+    write(1, 2)
+    with locked(path):
+        write(3)
+        assert seen(after=2) == (["3"], "both", None)
+        write(5, 6)
+        assert seen() == (["6", "5", "3", "2", "1"], "both", None)
+        assert seen(after=2) == (["6", "5", "3"], "both", None)
+        assert seen(limit=4) == (["6", "5", "3", "2"], "both", 2)
+        assert seen(limit=3) == (["6", "5", "3"], "both", 3)
+        assert seen(before=3) == (["2", "1"], "database", None)
+        assert seen(intent="code_generation") == ([], "database", None)
+        found = history.record("3")
+        assert found is not None and found["request_id"] == "3" and "event" not in found
+    write(7)
+    assert seen() == (["7", "6", "5", "3", "2", "1"], "both", None)
+    assert seen(after=2) == (["7"], "database", None)
 
 
 @pytest.mark.parametrize(

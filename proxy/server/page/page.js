@@ -132,11 +132,16 @@ async function lookAtCalls() {
   const mine = ++question;
   const page = await ask(`/calls?${chosen}`);
   if (mine !== question) return;
-  if (page.source === "memory") { // there are no cursors: all of it each time
+  if (page.source !== "database") { // some have no cursors: all of it each time
+    const all = latest === null;
+    latest = null;
+    if (!all) return lookAtCalls();
     body.replaceChildren(...page.data.map((call) => callRow(call, false)));
-    say("calls-said", "Calls are kept in memory only: these are the latest of one process.");
+    say("calls-said", page.source === "memory" ? "Calls are kept in memory only: these are the latest of one process."
+      : "Some of these calls could not be kept: they are in one process's memory.");
     return;
   }
+  if (latest === null) body.replaceChildren();
   const fresh = latest !== null;
   if (page.data.length) latest = page.data[0].cursor;
   else if (latest === null) latest = 0;
