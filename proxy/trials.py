@@ -4,7 +4,8 @@
 
 It is tried in a process of its own, at a low priority, that no call waits for; a thread waits for it.
 Who looks often enough finds gains in noise. So a trial looks at the calls since the weights were changed
-last, for what a change was made of proves no other, and only at twice as many as the trial before it.
+last, for what a change was made of proves no other, only at twice as many as the trial before it, and with
+intervals that cover 99 %.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ BY = "trial"
 LOOK = 1.0
 """Seconds between two looks at whether it is time."""
 HOUR = 3600.0
+SURE = "99"
+"""Percent that intervals cover."""
 
 
 class Trials:
@@ -94,17 +97,9 @@ class Trials:
 
     def _tune(self, profile: str) -> tuple[int, bytes, str]:
         """Exit code, standard output, and the last line of what it complains of."""
-        command = [
-            sys.executable,
-            "-m",
-            "proxy",
-            "tune",
-            "--config",
-            str(self._config),
-            "--calls",
-            "--gently",
-        ]
-        command += ["--profile", profile, "--write", "--json", "--least", str(self._least.get(profile, 0))]
+        command = [sys.executable, "-m", "proxy", "tune", "--config", str(self._config), "--calls"]
+        command += ["--gently", "--sure", SURE, "--profile", profile, "--write", "--json"]
+        command += ["--least", str(self._least.get(profile, 0))]
         if profile in self._since:
             command += ["--since", f"{self._since[profile]:.3f}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603

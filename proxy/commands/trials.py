@@ -51,7 +51,7 @@ def graded(
     with progress_bar("resamples", options.resamples) as progress:
         return tune.compare(
             profile, len(search), [asks[row] for row in judge], (weights, found, price), choices,
-            options.resamples, Random(options.seed).random, progress,
+            options.resamples, Random(options.seed).random, progress, level=options.sure / 100.0,
         )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def drawn(
             profile, len(seen), chance.asks(unseen, chance.guesser(seen)), (weights, found, price), choices,
             options.resamples, Random(options.seed).random, progress,
             [call.conversation for call in unseen],
-            Support(*chance.support(unseen, choices), log.amiss),
+            Support(*chance.support(unseen, choices), log.amiss), options.sure / 100.0,
         )  # fmt: skip
 
 

@@ -65,6 +65,13 @@ def add(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
         metavar="N",
         help="try nothing with fewer rows or calls: of many looks at the same ones some find gains in noise",
     )
+    parser.add_argument(
+        "--sure",
+        type=partial(within, low=50, high=99),
+        default=95,
+        metavar="PERCENT",
+        help="what intervals shall cover (default: 95); more where you look often",
+    )
     parser.add_argument("--gently", action="store_true", help="at a low priority")
     parser.add_argument(
         "--resamples", type=partial(within, low=0, high=100_000), default=1000, help="default: 1000"

@@ -16,7 +16,7 @@ Chance = Callable[[], float]
 """0 <= chance < 1. Seeded where it comes from, so that the same rows tell the same."""
 
 LEVEL = 0.95
-"""What an interval shall cover."""
+"""What an interval shall cover, unless it is said."""
 
 
 class Estimate(Struct, frozen=True):
@@ -58,12 +58,12 @@ def mean_of(values: Sequence[float], drawn: Sequence[int]) -> float:
     return sum([values[row] for row in drawn]) / len(drawn)
 
 
-def estimate(value: float | None, sampled: Sequence[float | None]) -> Estimate:
+def estimate(value: float | None, sampled: Sequence[float | None], level: float = LEVEL) -> Estimate:
     """The interval from what the samples gave; samples in which the measure meant nothing don't count."""
     known = sorted([one for one in sampled if one is not None])
     if value is None or not known:
         return Estimate(value)
-    return Estimate(value, quantile(known, (1.0 - LEVEL) / 2.0), quantile(known, (1.0 + LEVEL) / 2.0))
+    return Estimate(value, quantile(known, (1.0 - level) / 2.0), quantile(known, (1.0 + level) / 2.0))
 
 
 def quantile(ranked: Sequence[float], share: float) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from proxy.evaluate.calls import CallCard
 from proxy.evaluate.labels import IntentCard, Share
 from proxy.evaluate.others import DrawnCard
-from proxy.evaluate.resample import Estimate
+from proxy.evaluate.resample import LEVEL, Estimate
 from proxy.evaluate.scorecard import Measured, Scorecard
 from proxy.evaluate.tune import Trial
 
@@ -115,7 +115,7 @@ def trial(card: Trial, *, written: bool) -> Iterator[str]:
     """The lines of former weights beside proposed ones."""
     what = "asks" if card.met is None else "calls"
     asks = f"searched {card.searched:,} {what}, judged {card.judged:,} others"
-    yield f"{card.profile}: {asks}{_intervals(card.resamples)}"
+    yield f"{card.profile}: {asks}{_intervals(card.resamples, card.level)}"
     yield ""
     sides = {"old": card.old, "new": card.new}
     terms = tuple(card.price)
@@ -152,8 +152,8 @@ def number(one: Estimate, scale: float = 1.0, sign: str = "") -> str:
     return f"{middle} [{scale * one.low:{sign}.3f}, {scale * one.high:{sign}.3f}]"
 
 
-def _intervals(resamples: int) -> str:
-    return "; 95 % intervals" if resamples else "; no intervals"
+def _intervals(resamples: int, level: float = LEVEL) -> str:
+    return f"; {100.0 * level:g} % intervals" if resamples else "; no intervals"
 
 
 def _verdict(better: bool) -> str:

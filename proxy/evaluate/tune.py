@@ -18,7 +18,7 @@ from itertools import product
 
 from msgspec import Struct
 
-from proxy.evaluate.resample import Chance, Estimate, clustered, draws, estimate, mean, mean_of
+from proxy.evaluate.resample import LEVEL, Chance, Estimate, clustered, draws, estimate, mean, mean_of
 
 Weighing = Mapping[str, float]
 """Term -> its weight."""
@@ -83,6 +83,8 @@ class Trial(Struct, frozen=True):
     unknown: int
     """Those that go to a model that had no chance: it is taken to have failed."""
     resamples: int
+    level: float
+    """What the intervals shall cover."""
     price: dict[str, float]
     """The weights by which worth is measured."""
     old: Side
@@ -157,10 +159,11 @@ def compare(
     progress: Callable[[int], None] = lambda _: None,
     units: Sequence[str] | None = None,
     support: Support | None = None,
+    level: float = LEVEL,
 ) -> Trial:
     """The verdict on unseen asks. `weights`: the former, the proposed, and the price; `choices`: the router's
     by the proposed ones; `units`: what is drawn as a whole, if not each ask by itself; `support`:
-    what the asks rest on, where not all outcomes are known."""
+    what the asks rest on, where not all outcomes are known; `level`: what intervals shall cover."""
     former, proposed, price = weights
     old, new = (_columns(asks, chosen, price) for chosen in ([ask.choice for ask in asks], list(choices)))
     gained = {name: [b - a for a, b in zip(old[name], new[name], strict=True)] for name in old}
@@ -171,12 +174,13 @@ def compare(
         sampled.append([mean_of(column, drawn) for column in columns])
         progress(number)
     told = [
-        estimate(mean(column), [sample[place] for sample in sampled]) for place, column in enumerate(columns)
+        estimate(mean(column), [sample[place] for sample in sampled], level)
+        for place, column in enumerate(columns)
     ]
     changed = sum(ask.choice != choice for ask, choice in zip(asks, choices, strict=True))
     by_kind = None
     if units is None and len({ask.group for ask in asks}) > 1:
-        by_kind = _by_kind(asks, gained["worth"], times, chance)
+        by_kind = _by_kind(asks, gained["worth"], times, chance, level)
     problem = _unshown(changed, dict(former) != dict(proposed), times, support)
     better, why = (False, problem) if problem else _verdict(told[6], by_kind)
     return Trial(
@@ -187,6 +191,7 @@ def compare(
         met=support.met if support else None,
         unknown=support.unknown if support else 0,
         resamples=times,
+        level=level,
         price=dict(price),
         old=Side(dict(former), *told[:3]),
         new=Side(dict(proposed), *told[3:6]),
@@ -226,9 +231,11 @@ def _verdict(gain: Estimate, by_kind: Estimate | None) -> tuple[bool, str]:
     return True, "the whole interval of the gain is above zero"
 
 
-def _by_kind(asks: Sequence[Ask], gained: Sequence[float], times: int, chance: Chance) -> Estimate:
+def _by_kind(
+    asks: Sequence[Ask], gained: Sequence[float], times: int, chance: Chance, level: float
+) -> Estimate:
     drawn = clustered([ask.group for ask in asks], times, chance)
-    return estimate(mean(gained), [mean_of(gained, rows) for rows in drawn])
+    return estimate(mean(gained), [mean_of(gained, rows) for rows in drawn], level)
 
 
 def _prepared(ask: Ask, weights: Weighing, price: Weighing) -> list[tuple[float, float, float, float]]:

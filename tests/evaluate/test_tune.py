@@ -7,6 +7,7 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
+from proxy.evaluate import text
 from proxy.evaluate.tune import LEAST_CHANGED, LEAST_GROUPS, Ask, Trial, compare, halves, search, worth
 
 OLD = {"quality": 2.0, "success": 0.5, "latency": 0.25, "cost": 1.0}
@@ -105,6 +106,26 @@ def test_few_changes_show_nothing() -> None:
         choices[place] = "large"
     card = compare("p", 1, rows, (OLD, {**OLD, "cost": 0.5}, OLD), choices, 200, Random(1).random)
     assert card.gain.above_zero and not card.better and "are needed" in card.why
+
+
+def test_who_wants_to_be_surer_gets_wider_intervals() -> None:
+    rows = asks(Random(3), 0.8, 0.5)
+    usual, sure = (
+        compare(
+            "p",
+            1,
+            rows,
+            (OLD, {**OLD, "cost": 8.0}, OLD),
+            ["small"] * ASKS,
+            400,
+            Random(1).random,
+            level=level,
+        )
+        for level in (0.95, 0.99)
+    )
+    assert usual.gain.low is not None and sure.gain.low is not None
+    assert sure.gain.low < usual.gain.low and sure.level == 0.99
+    assert "; 99 % intervals" in next(iter(text.trial(sure, written=False)))
 
 
 def test_without_resamples_nothing_is_shown() -> None:
