@@ -27,6 +27,7 @@ class Need(StrEnum):
     JSON_SCHEMA = "json_schema"
     LOGPROBS = "logprobs"
     PREFILL = "prefill"
+    FILES = "files"
 
 
 # --- the registry --------------------------------------------------------------------------------
@@ -374,10 +375,7 @@ class Usage(Struct, frozen=True):
 
 
 class Chunk(Struct):
-    """What one read of the upstream brought, in the canonical (OpenAI) form.
-
-    A whole non-streaming reply is one chunk; a read that holds fifty events is one, too.
-    """
+    """What one read of the upstream brought, in the canonical (OpenAI) form: fifty events, a whole reply."""
 
     data: bytes = b""
     """Bytes for the caller: SSE events as they came, or the JSON body."""

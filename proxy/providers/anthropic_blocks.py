@@ -7,6 +7,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from proxy.errors import UpstreamError
+from proxy.types import Failure, FailureKind
+
 Block = dict[str, Any]
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*?;base64,", re.IGNORECASE)
@@ -28,6 +31,8 @@ def blocks(content: Any) -> Iterator[Block]:
 
 def _block(part: Block) -> Block | None:
     kind = part.get("type")
+    if kind in _UNSEEN:
+        raise UpstreamError(_cannot(kind))
     make = _PARTS.get(kind) if isinstance(kind, str) else None
     return None if make is None else make(part)
 
@@ -89,7 +94,21 @@ def _image(part: Block) -> Block | None:
 def _file(part: Block) -> Block | None:
     file = part.get("file")
     data = file.get("file_data") if isinstance(file, dict) else None
-    return _sourced("document", data) if isinstance(data, str) and data else None
+    if not isinstance(data, str) or not data:
+        raise UpstreamError(_cannot("file without file_data"))
+    return _sourced("document", data)
+
+
+def _cannot(kind: str) -> Failure:
+    """It would answer as if nothing had been there."""
+    return Failure(
+        FailureKind.UNSUPPORTED,
+        f"This model can't read a part of the messages: {kind}.",
+        status=400,
+        code="unsupported_value",
+        type="invalid_request_error",
+        param="messages",
+    )
 
 
 def _sourced(kind: str, url: str) -> Block:
@@ -100,6 +119,9 @@ def _sourced(kind: str, url: str) -> Block:
     source = {"type": "base64", "media_type": _IMAGE_TYPES.get(media, media), "data": url[found.end() :]}
     return {"type": kind, "source": source}
 
+
+_UNSEEN = frozenset({"input_audio", "video_url", "input_video"})
+"""Parts that somebody means to be heard or seen, and Anthropic has no block for."""
 
 _PARTS: dict[str, Callable[[Block], Block | None]] = {
     "text": _text,

@@ -31,16 +31,20 @@ BRIEF = 24
 
 IMAGE_TOKENS = 800
 AUDIO_TOKENS = 500
+FILE_TOKENS = 2_000
 MESSAGE_TOKENS = 4
-"""Flat counts: one image or clip of unknown size, and what a message costs beside its text."""
+"""Flat counts: one image, clip or document of unknown size, and what a message costs beside its text."""
 
 _PART_NEEDS = {
     "image_url": Need.VISION,
     "input_image": Need.VISION,
     "image": Need.VISION,
     "input_audio": Need.AUDIO,
+    "file": Need.FILES,
+    "input_file": Need.FILES,
+    "document": Need.FILES,
 }
-_PART_TOKENS = {Need.VISION: IMAGE_TOKENS, Need.AUDIO: AUDIO_TOKENS}
+_PART_TOKENS = {Need.VISION: IMAGE_TOKENS, Need.AUDIO: AUDIO_TOKENS, Need.FILES: FILE_TOKENS}
 
 _TOOL_ROLES = ("tool", "function")
 _INSTRUCTING = ("system", "developer")
@@ -133,13 +137,18 @@ class _Survey:
                 text = self._read_parts(text)
             if text:
                 self._texts.append(text)
-            if calls := message.get("tool_calls"):
+            if calls := message.get("tool_calls") or message.get("function_call"):
                 self._texts.append(_encoded(calls))
+                self.needs.add(Need.TOOLS)
+            elif self.tool_loop:
+                self.needs.add(Need.TOOLS)
             if role == "user":
                 if text and not self.tool_loop:
                     self.users.append(text)
             elif role in _INSTRUCTING and not self.system:
                 self.system = text
+        if messages and messages[-1].get("role") == "assistant" and messages[-1].get("content"):
+            self.needs.add(Need.PREFILL)
 
     def tokens(self) -> int:
         """Of all messages."""
@@ -182,9 +191,8 @@ def _asks(users: list[str]) -> tuple[str, tuple[str, ...], str]:
 
 
 def _needs(fields: dict[str, Any], seen: set[Need]) -> frozenset[Need]:
-    if (fields.get("tools") and fields.get("tool_choice") != "none") or (
-        fields.get("functions") and fields.get("function_call") != "none"
-    ):
+    # Also where none may be called: they are sent, and who knows no tools refuses them.
+    if fields.get("tools") or fields.get("functions"):
         seen.add(Need.TOOLS)
     response_format = fields.get("response_format")
     if isinstance(response_format, dict) and response_format.get("type") == "json_schema":

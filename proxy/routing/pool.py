@@ -19,6 +19,10 @@ from proxy.types import Features, Model, Need
 ESTIMATE_SLACK = 1.05
 """The token estimate may be this much too high before a window counts as too small."""
 
+WISHES = frozenset({Need.PREFILL, Need.FILES})
+"""Needs that whoever lacks them may get by without: it answers anew instead of going on, or its provider
+reads the document for it. They count where somebody has them."""
+
 NARROWED = 1_024
 """Pools that callers' lists have narrowed that are kept."""
 
@@ -50,9 +54,15 @@ class Pools:
         return pool if allowed is None else self._narrow(pool, allowed)
 
     def _able(self, features: Features) -> Pool:
+        pool = self._roomy(features, features.needs)
+        if pool.candidates or features.needs.isdisjoint(WISHES):
+            return pool
+        return self._roomy(features, features.needs - WISHES)
+
+    def _roomy(self, features: Features, needs: frozenset[Need]) -> Pool:
         answer = features.completion_tokens
-        pool = self._pool(features, features.prompt_tokens + (answer or 1), answer)
-        return pool if pool.candidates or answer <= 1 else self._pool(features, features.prompt_tokens + 1, 0)
+        pool = self._pool(needs, features.prompt_tokens + (answer or 1), answer)
+        return pool if pool.candidates or answer <= 1 else self._pool(needs, features.prompt_tokens + 1, 0)
 
     def _narrow(self, pool: Pool, allowed: frozenset[str]) -> Pool:
         narrow = self._narrowed.get((pool, allowed))
@@ -63,11 +73,11 @@ class Pools:
             narrow = self._narrowed[pool, allowed] = Pool(able, pool.ids & allowed)
         return narrow
 
-    def _pool(self, features: Features, tokens: int, answer: int) -> Pool:
-        key = (features.needs, bisect_left(self._windows, tokens), bisect_left(self._answers, answer))
+    def _pool(self, needs: frozenset[Need], tokens: int, answer: int) -> Pool:
+        key = (needs, bisect_left(self._windows, tokens), bisect_left(self._answers, answer))
         pool = self._pools.get(key)
         if pool is None:
-            able = tuple(c for c in self.all if _serves(c.model, features.needs, tokens, answer))
+            able = tuple(c for c in self.all if _serves(c.model, needs, tokens, answer))
             pool = self._pools[key] = Pool(able, frozenset([c.id for c in able]))
         return pool
 

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 from proxy.errors import ApiError
+from proxy.routing.pool import WISHES
 from proxy.types import Features, Model, Need
 
 COME_BACK = 60
@@ -52,7 +53,8 @@ def nobody(models: Iterable[Model], features: Features, which: str = "ready") ->
             code="no_healthy_upstream",
             headers=(("retry-after", str(COME_BACK)), ("x-should-retry", "false")),
         )
-    windows = [model.context_window for model in models if features.needs <= model.supports]
+    needs = features.needs - WISHES
+    windows = [model.context_window for model in models if needs <= model.supports]
     return _too_long(features, max(windows), which) if windows else _unsupported(models, features, which)
 
 
@@ -67,9 +69,10 @@ def _too_long(features: Features, largest: int, which: str) -> ApiError:
 
 
 def _unsupported(models: Sequence[Model], features: Features, which: str) -> ApiError:
-    lacking = sorted(features.needs.difference(*(model.supports for model in models)))
+    needs = features.needs - WISHES
+    lacking = sorted(needs.difference(*(model.supports for model in models)))
     # Where each is supported by somebody, it is their coming together that nobody supports.
-    wanted = lacking or sorted(features.needs)
+    wanted = lacking or sorted(needs)
     return ApiError(
         400,
         f"No {which} model supports what this request needs: {' and '.join(wanted)}.",

@@ -220,6 +220,20 @@ TURNS: list[Any] = [
 ]
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param({"type": "input_audio", "input_audio": {"data": "aGk="}}, id="a clip"),
+        pytest.param({"type": "video_url", "video_url": {"url": "data:,"}}, id="a film"),
+        pytest.param({"type": "file", "file": {"file_id": "file-1"}}, id="a document that lies elsewhere"),
+    ],
+)
+def test_what_is_to_be_seen_or_heard_is_never_left_out_in_silence(part: dict[str, Any]) -> None:
+    with pytest.raises(UpstreamError) as caught:
+        encode(messages=[{"role": "user", "content": [text("What is it?"), part]}])
+    assert (caught.value.failure.kind, caught.value.failure.param) == (FailureKind.UNSUPPORTED, "messages")
+
+
 @pytest.mark.parametrize(("messages", "turns"), TURNS)
 def test_turns(messages: list[Any], turns: list[Any]) -> None:
     assert encode(messages=messages)["messages"] == turns

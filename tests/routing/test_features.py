@@ -317,11 +317,15 @@ def test_background(messages: list[dict[str, Any]], chore: str | None) -> None:
     ("fields", "needs"),
     [
         pytest.param({"tools": [TOOL]}, {Need.TOOLS}, id="tools"),
-        pytest.param({"tools": [TOOL], "tool_choice": "none"}, set(), id="tools that may not be used"),
+        pytest.param(
+            {"tools": [TOOL], "tool_choice": "none"}, {Need.TOOLS}, id="tools that may not be used are sent"
+        ),
         pytest.param({"tools": []}, set(), id="an empty list of tools"),
         pytest.param({"functions": [{"name": "f"}]}, {Need.TOOLS}, id="functions, the older field"),
         pytest.param(
-            {"functions": [{"name": "f"}], "function_call": "none"}, set(), id="functions switched off"
+            {"functions": [{"name": "f"}], "function_call": "none"},
+            {Need.TOOLS},
+            id="functions switched off, too",
         ),
         pytest.param(
             {"response_format": {"type": "json_schema", "json_schema": {}}},
@@ -342,6 +346,35 @@ def test_needs_of_fields(fields: dict[str, Any], needs: set[Need]) -> None:
 
 def test_an_image_anywhere_in_the_conversation_needs_vision() -> None:
     assert features(user([IMAGE]), ANSWER, user("and now?")).needs == {Need.VISION}
+
+
+CALL = {"id": "1", "type": "function", "function": {"name": "get", "arguments": "{"}}
+
+
+@pytest.mark.parametrize(
+    ("messages", "needs"),
+    [
+        pytest.param(
+            [{"role": "assistant", "content": None, "tool_calls": [CALL]}], {Need.TOOLS}, id="a call in them"
+        ),
+        pytest.param([{"role": "tool", "tool_call_id": "1", "content": "9"}], {Need.TOOLS}, id="a result"),
+        pytest.param(
+            [{"role": "assistant", "content": None, "function_call": CALL["function"]}],
+            {Need.TOOLS},
+            id="a call in the older form",
+        ),
+        pytest.param([{"role": "function", "name": "get", "content": "9"}], {Need.TOOLS}, id="its result"),
+        pytest.param(
+            [user([{"type": "file", "file": {"file_data": "data:application/pdf;base64,aGk="}}])],
+            {Need.FILES},
+            id="a document",
+        ),
+        pytest.param([{"role": "assistant", "content": "{"}], {Need.PREFILL}, id="an answer that has begun"),
+        pytest.param([{"role": "assistant", "content": "{"}, user("go on")], set(), id="and has ended"),
+    ],
+)
+def test_needs_of_messages(messages: list[dict[str, Any]], needs: set[Need]) -> None:
+    assert features(user("hi"), *messages).needs == needs
 
 
 def test_spoken_input_needs_audio() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from proxy.routing.pool import ESTIMATE_SLACK, Pools, unfit
+from proxy.routing.pool import ESTIMATE_SLACK, WISHES, Pools, unfit
 from proxy.routing.standing import candidates
 from proxy.types import Features, Model, Need
 
@@ -38,6 +39,7 @@ def pool(models: list[Model], features: Features) -> list[str]:
         pytest.param(ask(10, 0, Need.TOOLS), ["long", "seeing"], id="tools need a model with tools"),
         pytest.param(ask(10, 0, Need.TOOLS, Need.VISION), ["seeing"], id="all needs must be supported"),
         pytest.param(ask(10, 0, Need.AUDIO), [], id="what nobody supports finds nobody"),
+        pytest.param(ask(10, 0, Need.TOOLS, Need.FILES), ["long", "seeing"], id="but for what is a wish"),
         pytest.param(
             ask(1049), ["short", "long", "seeing"], id="a window is as large as the estimate is sure"
         ),
@@ -72,6 +74,12 @@ def test_no_models_form_an_empty_pool() -> None:
     assert pool([], ask()) == []
 
 
+def test_a_wish_counts_where_somebody_fulfils_it() -> None:
+    models = [*MODELS, model("going on", 8000, None, Need.PREFILL)]
+    assert pool(models, ask(10, 0, Need.PREFILL)) == ["going on"]
+    assert pool(models, ask(10, 0, Need.PREFILL, Need.VISION)) == ["seeing"]
+
+
 def test_requests_of_a_kind_share_one_pool() -> None:
     pools = Pools(candidates(MODELS))
     assert pools.of(ask(10)) is pools.of(ask(900, 20))
@@ -98,8 +106,13 @@ def test_the_looked_up_pool_is_the_filtered_registry(models: list[Model], asks: 
     pools = Pools(candidates(models))
     for features in asks:
         found = pools.of(features)
-        strict = [m.id for m in models if fits(m, features, features.completion_tokens)]
-        expected = strict or [m.id for m in models if fits(m, features, 0)]
+        bare = replace(features, needs=features.needs - WISHES)
+        tries = [
+            [m.id for m in models if fits(m, wanted, answer)]
+            for wanted in (features, bare)
+            for answer in (features.completion_tokens, 0)
+        ]
+        expected = next(filter(None, tries), [])
         assert [c.id for c in found.candidates] == expected
         assert found.ids == set(expected)
 
