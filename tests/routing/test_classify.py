@@ -244,6 +244,23 @@ def test_a_long_paste_with_a_request_at_its_beginning_is_a_summary() -> None:
             "Analyze the ethical implications of gene editing and critically compare two positions.",
             id="analysis is harder than a word",
         ),
+        pytest.param("What is 17 * 23?", "Find all functions f with f(x+f(y)) = f(x) + y.", id="one line"),
+        pytest.param(
+            "Solve x^2 = 49",
+            "Find all positive integers n for which n^2 + n + 11 is a square.",
+            id="a contest's problem is harder than an equation",
+        ),
+        pytest.param("Write a poem on sleep", "Write a sestina on sleep.", id="a strict form"),
+        pytest.param(
+            "Write an HTTP client in Go", "Write Raft consensus in Go.", id="what is distributed is harder"
+        ),
+        pytest.param(
+            "Write an ad. It is for our new bicycle, which folds in ten seconds, weighs nine kilograms and "
+            "comes in red, green and blue; we sell it from May on, for nine hundred euros.",
+            "Write an ad. It must have exactly three paragraphs, never an exclamation mark, at least two "
+            "numbers, no more than 90 words, and the last sentence should have exactly seven words.",
+            id="who demands much",
+        ),
     ],
 )
 def test_difficulty_orders_asks(easier: str, harder: str) -> None:
