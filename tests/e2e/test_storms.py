@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import queue
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.kuro import ADMIN, Kuro, model, write_config
-from tests.stub import StubUpstream, fail, ok
+from tests.stub import Behaviour, StubUpstream, fail, ok
 
 MESSAGES = [{"role": "user", "content": "Hello there, how are you today?"}]
 JSON = {"content-type": "application/json"}
@@ -156,3 +157,31 @@ def test_when_every_circuit_is_open_auto_probes_with_one_call_in_all(
         assert (status, [headers["x-kuro-model"]]) == (200, probed)
         assert sum(stub.hits(name) - was for name, was in before.items()) == 1
         assert kuro.chat({"model": "auto", "messages": MESSAGES})[0] == 200, "it is the way back"
+
+
+def test_a_slow_burn_costs_no_more_than_the_attempt_budget_says(stub: StubUpstream, tmp_path: Any) -> None:
+    """One of three answers is a failure, which opens no circuit, at each of twelve models."""
+    names, calls = [f"model-{number}" for number in range(12)], 600
+
+    def smoulder(name: str) -> Behaviour:
+        turns = itertools.count()
+        return lambda received: (fail(500) if next(turns) % 3 == 0 else ok())(received)
+
+    for name in names:
+        stub.script(name, smoulder(name))
+    with Kuro(config(stub, tmp_path, *map(model, names), failure_ratio=0.9)) as kuro:
+        answers = Storm(kuro, "auto", calls, 20).end()
+        circuits = Counter(kuro.circuit(name)["state"] for name in names)
+    tried = Counter(int(headers["x-kuro-attempts"]) for _, headers in answers)
+    answered = Counter(status for status, _ in answers)
+    print(
+        f"{calls} calls, {stub.total_hits} upstream, {answered}, attempts {sorted(tried.items())}, {circuits}"
+    )
+    assert max(tried) <= 5, "three models and two retries"
+    assert stub.total_hits == sum(number * times for number, times in tried.items())
+    assert stub.total_hits <= calls * (3 + RATIO) + FLOOR
+    assert max(stub.hits(name) for name in names) <= calls * (1 + RATIO) + FLOOR, (
+        "none is asked by fallbacks twice"
+    )
+    assert circuits == {"closed": len(names)}, "none of them helps"
+    assert answered[200] > 0.9 * calls
