@@ -66,6 +66,15 @@ def estimate(value: float | None, sampled: Sequence[float | None], level: float 
     return Estimate(value, quantile(known, (1.0 - level) / 2.0), quantile(known, (1.0 + level) / 2.0))
 
 
+def evenly(told: Estimate) -> Estimate:
+    """Both sides as wide as the wider one. A few rows that count for much skew the samples, and where these
+    are skewed percentiles lie too near on the other side."""
+    if told.value is None or told.low is None or told.high is None:
+        return told
+    wide = max(told.value - told.low, told.high - told.value)
+    return Estimate(told.value, told.value - wide, told.value + wide)
+
+
 def quantile(ranked: Sequence[float], share: float) -> float:
     """Between the two nearest of ascending values."""
     place = share * (len(ranked) - 1)

@@ -18,7 +18,7 @@ from itertools import product
 
 from msgspec import Struct
 
-from proxy.evaluate.resample import LEVEL, Chance, Estimate, clustered, draws, estimate, mean, mean_of
+from proxy.evaluate.resample import LEVEL, Chance, Estimate, clustered, draws, estimate, evenly, mean, mean_of
 
 Weighing = Mapping[str, float]
 """Term -> its weight."""
@@ -177,6 +177,8 @@ def compare(
         estimate(mean(column), [sample[place] for sample in sampled], level)
         for place, column in enumerate(columns)
     ]
+    if support is not None:
+        told = list(map(evenly, told))
     changed = sum(ask.choice != choice for ask, choice in zip(asks, choices, strict=True))
     by_kind = None
     if units is None and len({ask.group for ask in asks}) > 1:

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from proxy.evaluate.resample import Estimate, clustered, draws, estimate, quantile
+from proxy.evaluate.resample import Estimate, clustered, draws, estimate, evenly, quantile
 
 
 def test_the_same_seed_draws_the_same_rows_and_another_one_others() -> None:
@@ -55,6 +55,19 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
         assert told.low is not None and told.high is not None
         held += told.low <= 5.0 <= told.high
     assert 0.90 <= held / 200 <= 0.98
+
+
+@pytest.mark.parametrize(
+    ("told", "even"),
+    [
+        (Estimate(1.0, 0.5, 3.0), Estimate(1.0, -1.0, 3.0)),
+        (Estimate(1.0, -1.0, 1.5), Estimate(1.0, -1.0, 3.0)),
+        (Estimate(1.0), Estimate(1.0)),
+    ],
+    ids=["skewed up", "skewed down", "no interval"],
+)
+def test_the_wider_side_counts_on_both(told: Estimate, even: Estimate) -> None:
+    assert evenly(told) == even
 
 
 def test_clusters_are_drawn_whole() -> None:
