@@ -31,7 +31,7 @@ def blocks(content: Any) -> Iterator[Block]:
 
 def _block(part: Block) -> Block | None:
     kind = part.get("type")
-    if kind in _UNSEEN:
+    if isinstance(kind, str) and kind in _UNSEEN:
         raise UpstreamError(_cannot(kind))
     make = _PARTS.get(kind) if isinstance(kind, str) else None
     return None if make is None else make(part)

@@ -63,8 +63,8 @@ _CODE_LINE = re.compile(
 
 
 READS = (
-    "tools", "tool_choice", "functions", "function_call", "response_format", "modalities", "logprobs",
-    "top_logprobs", "max_completion_tokens", "max_tokens",
+    "tools", "functions", "response_format", "modalities", "logprobs", "top_logprobs",
+    "max_completion_tokens", "max_tokens",
 )  # fmt: skip
 """The fields of a body that `extract` looks at, beside its messages: no others may change what it says."""
 
