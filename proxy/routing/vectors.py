@@ -1,30 +1,26 @@
 """Words as points: those that are used alike lie near each other. A text is the sum of its words.
 
-    word -> its row, else those of its pieces, the longest first -> one integer of many lanes -> sum
+    word -> its row, else those of its pieces -> one integer of many lanes -> sum
 
 Made for English: of a word in another alphabet nothing is known, and of other languages' words little.
 
 vectors.bin: b"KVEC1\\n", a line with the width of a row and their number, the words' CRC-32s in order (4
 bytes each, little endian), and for each the bytes of its row, 128 for nothing; rare words' rows are long,
-those of `the` and `of` next to nothing. Pieces within a word are written ##so. Distilled by
-tests/train/vectors.py from all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0).
+those of `the` and `of` next to nothing. Distilled by tests/train/vectors.py from
+all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from zlib import crc32
 
 from msgspec import Struct
 
+from proxy.routing.pieces import LONGEST, Pieces
 from proxy.routing.semantic import WORDS, Kept
-
-LONGEST = 32
-"""Letters of a word that are read."""
 
 KEPT = 4_096
 """Words of which the row is kept as an integer: 2 MB."""
@@ -60,7 +56,7 @@ class Vectors:
         start = len(magic) + len(sizes) + 2
         if len(data) != start + count * (4 + self.width):
             raise ValueError("vectors.bin: cut short")
-        self._listed = memoryview(data)[start : start + 4 * count].cast("I")
+        self._pieces = Pieces(memoryview(data)[start : start + 4 * count])
         self._rows = memoryview(data)[start + 4 * count :]
         self._row = Kept(self._read_row, KEPT).__getitem__
 
@@ -77,30 +73,13 @@ class Vectors:
         """A lane of 16 bits for each byte, which WORDS rows can't fill, and above them three that count:
         words with letters, those that are known as they stand, and those that are known at all."""
         letters = word.replace("0", "")[:LONGEST]
-        places = self._places(letters)
+        places = self._pieces.places(word)
         spread = bytearray(2 * (self.width + 3))
         spread[-6::2] = bytes([letters.isalpha(), len(places) == 1, bool(places)])
         if places:
             rows = [self._rows[place * self.width : (place + 1) * self.width] for place in places]
             spread[:-6:2] = rows[0] if len(rows) == 1 else _added(rows)
         return int.from_bytes(spread, "little")
-
-    def _places(self, word: str) -> list[int]:
-        found, start = [], 0
-        while start < len(word):
-            mark = "##" if start else ""
-            ends = range(len(word), start, -1)
-            fits = ((place, end) for end in ends if (place := self._find(mark + word[start:end])) >= 0)
-            place, start = next(fits, (-1, 0))
-            if place < 0:
-                return []
-            found.append(place)
-        return found
-
-    def _find(self, word: str) -> int:
-        key = crc32(word.encode("utf-8", "replace"))
-        place = bisect_left(self._listed, key)
-        return place if place < len(self._listed) and self._listed[place] == key else -1
 
 
 def _added(rows: Sequence[memoryview]) -> bytes:
