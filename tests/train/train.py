@@ -1,6 +1,7 @@
-"""Trains proxy/routing/semantic.bin from tests/train/exemplars: needs numpy, scipy and scikit-learn.
+"""Trains proxy/routing/semantic.bin and vocabulary.bin from tests/train/exemplars: needs numpy, scipy,
+scikit-learn and what tests.train.meanings needs.
 
-python -m tests.train.train      the same bytes for the same exemplars and library versions
+python -m tests.train.train      the same bytes for the same exemplars, versions and kind of processor
 """
 
 from __future__ import annotations
@@ -15,16 +16,21 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
 from proxy.routing.semantic import SLOTS, slots
+from tests.train.meanings import Matrix, Meanings
 
 HERE = Path(__file__).resolve().parent
-OUT = HERE.parents[1] / "proxy" / "routing" / "semantic.bin"
+OUT = HERE.parents[1] / "proxy" / "routing"
 OPENING = re.compile(r"(?<=[.!?:。？！：])\s*")
 SHORTEST, REST = 15, 30
 """Characters of an opening that says something by itself, and of what must follow it."""
+C = 2.0
+"""How little weights are held near nothing."""
 COUNTS = 0.5
 """What an opening counts beside its ask."""
 LOUD = 3.0
 """Length of an ask's vector: how much room its marks have beside the bias."""
+MEANT = 1.2
+"""How much, on average, what its words mean has."""
 
 
 class Exemplar(NamedTuple):
@@ -69,26 +75,53 @@ def marks(listed: list[Exemplar]) -> sparse.csr_matrix:
     return sparse.csr_matrix((values, (rows, columns)), shape=(len(listed), SLOTS))
 
 
-def fit(listed: list[Exemplar]) -> LogisticRegression:
-    """Every intent weighs the same, however many exemplars it has."""
-    first = openings(listed)
-    intents = np.array([one.intent for one in (*listed, *first)])
-    counts_for = np.repeat([1.0, COUNTS], [len(listed), len(first)])
-    model = LogisticRegression(C=4, max_iter=300, tol=1e-3, class_weight="balanced")
-    return model.fit(marks([*listed, *first]), intents, counts_for)
+class Seen:
+    """Asks as the learned pass sees them: their marks, and what their words mean."""
+
+    def __init__(self, listed: list[Exemplar]) -> None:
+        self.meanings = Meanings()
+        told = self.meanings.of([one.ask for one in listed])
+        self.loud = MEANT / float((told**2).sum(1).mean() ** 0.5)
+
+    def rows(self, listed: list[Exemplar]) -> sparse.csr_matrix:
+        """A row for each."""
+        told = self.loud * self.meanings.of([one.ask for one in listed])
+        return sparse.hstack([marks(listed), sparse.csr_matrix(told)]).tocsr()
+
+    def fit(self, listed: list[Exemplar]) -> LogisticRegression:
+        """Every intent weighs the same, however many exemplars it has."""
+        first = openings(listed)
+        intents = np.array([one.intent for one in (*listed, *first)])
+        counts_for = np.repeat([1.0, COUNTS], [len(listed), len(first)])
+        model = LogisticRegression(C=C, max_iter=300, tol=1e-3, class_weight="balanced")
+        return model.fit(self.rows([*listed, *first]), intents, counts_for)
+
+
+def write(model: LogisticRegression, seen: Seen) -> None:
+    """Both files, in steps that they share."""
+    weights = LOUD * model.coef_.T[:SLOTS]
+    told = seen.loud * seen.meanings.points @ model.coef_.T[SLOTS:]
+    step = max(float(np.abs(weights).max()), float(np.abs(told).max())) / 127
+    floats = " ".join(f"{number:.6g}" for number in (*model.intercept_, step))
+    head = b"KSEM2\n" + f"{' '.join(model.classes_)}\n{floats}\n".encode()
+    (OUT / "semantic.bin").write_bytes(head + _bytes(weights / step))
+    keys = seen.meanings.keys
+    head = b"KVOC1\n%d %d\n" % (len(model.classes_), len(keys))
+    (OUT / "vocabulary.bin").write_bytes(head + keys.tobytes() + _bytes(told / step))
+
+
+def _bytes(steps: Matrix) -> bytes:
+    return (np.round(steps) + 128).astype("u1").tobytes()
 
 
 def main() -> None:
     listed = exemplars()
-    model = fit(listed)
-    weights = LOUD * model.coef_.T
-    step = float(np.abs(weights).max()) / 127
-    table = (np.round(weights / step) + 128).astype("u1").tobytes()
-    floats = " ".join(f"{number:.6g}" for number in (*model.intercept_, step))
-    OUT.write_bytes(b"KSEM2\n" + f"{' '.join(model.classes_)}\n{floats}\n".encode() + table)
+    seen = Seen(listed)
+    write(seen.fit(listed), seen)
     told = b"".join(path.read_bytes() for path in sorted((HERE / "exemplars").glob("*.txt")))
     (HERE / "exemplars.sha256").write_text(sha256(told).hexdigest() + "\n", "ascii")
-    print(f"{len(listed)} exemplars, {OUT.stat().st_size:,} bytes")
+    sizes = [f"{name} {(OUT / name).stat().st_size:,} bytes" for name in ("semantic.bin", "vocabulary.bin")]
+    print(f"{len(listed)} exemplars, {', '.join(sizes)}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,67 @@
+"""Words by what they mean: what each says of every intent, in fifteen languages, seen in an exemplar or not.
+
+    word -> its place, or those of its pieces -> a row for each -> lanes of `Semantic`, to be added up
+
+`recipe`, `Rezept` and `recette` lie near each other in the model that this was made from: what exemplars say
+of one of them is said of all. There are no vectors left to be read: what a linear softmax makes of a word is
+a few numbers, always the same, and only they were kept.
+
+vocabulary.bin: b"KVOC1\\n", a line with the number of intents and of words, the words' CRC-32s in order (4
+bytes each, little endian), and for each its row, one byte per intent, 128 for nothing, in the steps of
+semantic.bin, with which it is made by tests/train/train.py.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+
+from proxy.routing.pieces import Pieces
+
+_MAGIC = b"KVOC1"
+
+
+class Vocabulary:
+    """Rows by word, as integers that have a lane of 32 bits per intent. Immutable."""
+
+    def __init__(self, data: bytes | mmap) -> None:
+        """Raises ValueError for what is no such file."""
+        magic, sizes, _ = data[:64].split(b"\n", 2)
+        if magic != _MAGIC:
+            raise ValueError("vocabulary.bin: not of this version")
+        self.intents, count = map(int, sizes.split())
+        start = len(magic) + len(sizes) + 2
+        if len(data) != start + count * (4 + self.intents):
+            raise ValueError("vocabulary.bin: cut short")
+        self._pieces = Pieces(memoryview(data)[start : start + 4 * count])
+        self._rows = memoryview(data)[start + 4 * count :]
+        self._nothing = sum(128 << 32 * lane for lane in range(self.intents))
+
+    def row(self, word: str) -> int:
+        """What a word says; 0 of one that is unknown."""
+        places = self._pieces.places(word)
+        return self._at(places[0]) if len(places) == 1 else sum(map(self._at, places))
+
+    def _at(self, place: int) -> int:
+        start = place * self.intents
+        return spread(self._rows[start : start + self.intents]) - self._nothing
+
+
+def spread(row: bytes | memoryview) -> int:
+    """A lane of 32 bits for each byte."""
+    wide = bytearray(4 * len(row))
+    wide[::4] = row
+    return int.from_bytes(wide, "little")
+
+
+def empty(intents: int) -> Vocabulary:
+    """One that knows no word."""
+    return Vocabulary(b"%b\n%d 0\n" % (_MAGIC, intents))
+
+
+@lru_cache(1)
+def shipped() -> Vocabulary:
+    """The one that comes with the package: looked at in the file, which processes share."""
+    with Path(__file__).with_name("vocabulary.bin").open("rb") as file:
+        return Vocabulary(mmap(file.fileno(), 0, access=ACCESS_READ))
