@@ -340,7 +340,7 @@ def _on_material(
 ) -> tuple[dict[str, float], float]:
     """What a turn's own evidence and the learned pass count where there is a task: the turn is what it is
     done to, unless it clearly asks for something else, and more than to `talk`."""
-    own = 0.25 if max([total for name, total in sums.items() if name != talk], default=0.0) < _CLEAR else 0.6
+    own = 0.2 if max([total for name, total in sums.items() if name != talk], default=0.0) < _CLEAR else 0.6
     mixed = {name: own * sums.get(name, 0.0) + task.get(name, 0.0) for name in {**sums, **task}}
     return mixed, min(trust, own)
 

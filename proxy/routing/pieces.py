@@ -17,34 +17,32 @@ _WITHIN = crc32(b"##")
 """What the CRC-32 of a piece within a word goes on from."""
 
 
+_BUCKET = 20
+"""Bits of a checksum below those that say where to look: so many are 1 / 4096 of the list, some twenty."""
+
+
 class Pieces:
     """Places of words in such a list. Immutable."""
 
     def __init__(self, listed: memoryview) -> None:
         """`listed`: the CRC-32s, little endian."""
-        self._listed = listed.cast("I")
-        self._count = len(self._listed)
+        self._listed = known = listed.cast("I")
+        self._starts = [bisect_left(known, first << _BUCKET) for first in range((1 << 32 - _BUCKET) + 1)]
 
     def places(self, word: str) -> list[int]:
         """Those of a word, digits aside: one when it is known as it stands, none when nothing is."""
-        word = word.replace("0", "")[:LONGEST]
-        whole = self._find(word)
-        return [whole] if whole >= 0 else self._split(word)
-
-    def _split(self, word: str) -> list[int]:
-        listed, found = self._listed, []
-        start, end, before = 0, len(word) - 1, 0
+        letters = word.replace("0", "")[:LONGEST].encode("utf-8", "replace")
+        listed, starts, found = self._listed, self._starts, []
+        start, end, before = 0, (size := len(letters)), 0
         while start < end:
-            key = crc32(word[start:end].encode("utf-8", "replace"), before)
-            place = bisect_left(listed, key)
-            if place < self._count and listed[place] == key:
+            key = crc32(letters[start:end], before)
+            last = starts[(key >> _BUCKET) + 1]
+            place = bisect_left(listed, key, starts[key >> _BUCKET], last)
+            if place != last and listed[place] == key:
                 found.append(place)
-                start, end, before = end, len(word), _WITHIN
-            else:
+                start, end, before = end, size, _WITHIN
+                continue
+            end -= 1
+            while letters[end] & 0xC0 == 0x80:  # amid a character
                 end -= 1
-        return found if start == len(word) else []
-
-    def _find(self, word: str) -> int:
-        key = crc32(word.encode("utf-8", "replace"))
-        place = bisect_left(self._listed, key)
-        return place if place < self._count and self._listed[place] == key else -1
+        return found if start == size else []

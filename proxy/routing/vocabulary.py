@@ -34,18 +34,16 @@ class Vocabulary:
         start = len(magic) + len(sizes) + 2
         if len(data) != start + count * (4 + self.intents):
             raise ValueError("vocabulary.bin: cut short")
-        self._pieces = Pieces(memoryview(data)[start : start + 4 * count])
+        self._places = Pieces(memoryview(data)[start : start + 4 * count]).places
         self._rows = memoryview(data)[start + 4 * count :]
         self._nothing = sum(128 << 32 * lane for lane in range(self.intents))
 
     def row(self, word: str) -> int:
         """What a word says; 0 of one that is unknown."""
-        places = self._pieces.places(word)
-        return self._at(places[0]) if len(places) == 1 else sum(map(self._at, places))
-
-    def _at(self, place: int) -> int:
-        start = place * self.intents
-        return spread(self._rows[start : start + self.intents]) - self._nothing
+        total, size, rows = 0, self.intents, self._rows
+        for place in self._places(word):
+            total += spread(rows[place * size : place * size + size]) - self._nothing
+        return total
 
 
 def spread(row: bytes | memoryview) -> int:
