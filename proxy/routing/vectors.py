@@ -14,18 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from mmap import ACCESS_READ, mmap
-from pathlib import Path
+from mmap import mmap
 
 from msgspec import Struct
 
-from proxy.routing.pieces import LONGEST, Pieces
+from proxy.routing.pieces import LONGEST, mapped, table
 from proxy.routing.semantic import WORDS, Kept
 
 KEPT = 4_096
 """Words of which the row is kept as an integer: 2 MB."""
 
-_MAGIC = b"KVEC1"
+_MAGIC, _FILE = b"KVEC1", "vectors.bin"
 _NOTHING = 128
 
 
@@ -49,15 +48,7 @@ class Vectors:
 
     def __init__(self, data: bytes | mmap) -> None:
         """Raises ValueError for what is no such file."""
-        magic, sizes, _ = data[:64].split(b"\n", 2)
-        if magic != _MAGIC:
-            raise ValueError("vectors.bin: not of this version")
-        self.width, count = map(int, sizes.split())
-        start = len(magic) + len(sizes) + 2
-        if len(data) != start + count * (4 + self.width):
-            raise ValueError("vectors.bin: cut short")
-        self._pieces = Pieces(memoryview(data)[start : start + 4 * count])
-        self._rows = memoryview(data)[start + 4 * count :]
+        self.width, self._pieces, self._rows = table(data, _MAGIC, _FILE)
         self._row = Kept(self._read_row, KEPT).__getitem__
 
     def add(self, words: Iterable[str]) -> Sum | None:
@@ -92,6 +83,5 @@ assert WORDS * 255 < 1 << 16
 
 @lru_cache(1)
 def shipped() -> Vectors:
-    """Those that come with the package: looked at in the file, which processes share."""
-    with Path(__file__).with_name("vectors.bin").open("rb") as file:
-        return Vectors(mmap(file.fileno(), 0, access=ACCESS_READ))
+    """Those that come with the package."""
+    return Vectors(mapped(_FILE))

@@ -14,12 +14,11 @@ semantic.bin, with which it is made by tests/train/train.py.
 from __future__ import annotations
 
 from functools import lru_cache
-from mmap import ACCESS_READ, mmap
-from pathlib import Path
+from mmap import mmap
 
-from proxy.routing.pieces import Pieces
+from proxy.routing.pieces import mapped, table
 
-_MAGIC = b"KVOC1"
+_MAGIC, _FILE = b"KVOC1", "vocabulary.bin"
 
 
 class Vocabulary:
@@ -27,15 +26,8 @@ class Vocabulary:
 
     def __init__(self, data: bytes | mmap) -> None:
         """Raises ValueError for what is no such file."""
-        magic, sizes, _ = data[:64].split(b"\n", 2)
-        if magic != _MAGIC:
-            raise ValueError("vocabulary.bin: not of this version")
-        self.intents, count = map(int, sizes.split())
-        start = len(magic) + len(sizes) + 2
-        if len(data) != start + count * (4 + self.intents):
-            raise ValueError("vocabulary.bin: cut short")
-        self._places = Pieces(memoryview(data)[start : start + 4 * count]).places
-        self._rows = memoryview(data)[start + 4 * count :]
+        self.intents, pieces, self._rows = table(data, _MAGIC, _FILE)
+        self._places = pieces.places
         self._nothing = sum(128 << 32 * lane for lane in range(self.intents))
 
     def row(self, word: str) -> int:
@@ -60,6 +52,5 @@ def empty(intents: int) -> Vocabulary:
 
 @lru_cache(1)
 def shipped() -> Vocabulary:
-    """The one that comes with the package: looked at in the file, which processes share."""
-    with Path(__file__).with_name("vocabulary.bin").open("rb") as file:
-        return Vocabulary(mmap(file.fileno(), 0, access=ACCESS_READ))
+    """The one that comes with the package."""
+    return Vocabulary(mapped(_FILE))
