@@ -14,13 +14,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from proxy.commands.columns import fitted, line, widths
-from proxy.commands.options import config_option, point_in_time, refuse, since_option, within
+from proxy.commands.options import ALL, config_option, point_in_time, refuse, since_option, within
 from proxy.record import OUTCOMES, Query, Row
 from proxy.server.headers import recorded_session
 from proxy.settings import load
 from proxy.telemetry.archive import ArchiveError, Reader
 
-ALL = 2**62
 PAUSE = 0.5
 """Seconds between two looks for more."""
 

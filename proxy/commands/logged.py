@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from proxy.commands.measuring import progress_bar
+from proxy.commands.options import ALL
 from proxy.errors import ApiError, ConfigError
 from proxy.evaluate.drawn import Drawn, amiss, judged, rates
 from proxy.record import Query
@@ -24,7 +25,6 @@ from proxy.settings import Settings
 from proxy.telemetry.archive import ArchiveError, Reader
 from proxy.types import RoutePlan
 
-ALL = 2**62
 BY_SCORE = "score"
 """The route of a choice that weights decide."""
 

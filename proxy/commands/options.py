@@ -14,6 +14,8 @@ from proxy.wire.when import FORMS, moment
 
 STDIO = "-"
 """As a file name: standard input or output."""
+ALL = 2**62
+"""The limit of a query that wants every call."""
 
 
 def config_option(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:

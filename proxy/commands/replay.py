@@ -12,13 +12,12 @@ from pathlib import Path
 import msgspec
 
 from proxy.commands.batch import Bar, Tally
-from proxy.commands.options import STDIO, config_option, open_file, refuse, since_option
+from proxy.commands.options import ALL, STDIO, config_option, open_file, refuse, since_option
 from proxy.record import Query
 from proxy.routing.replay import Again, Summary, described
 from proxy.settings import load
 from proxy.telemetry.archive import ArchiveError, Reader
 
-ALL = 2**62
 NAMED = 5
 """Rows that are no records are named, the first of them; the others are counted."""
 _EXITS = """\

@@ -30,9 +30,6 @@ from proxy.routing.scoring import felt
 from proxy.settings import Settings
 from proxy.wire.plugins import AUTO_ROUTER
 
-BY_SCORE = "score"
-"""The route of a choice that weights decide."""
-
 
 def graded(
     options: argparse.Namespace, settings: Settings, weights: dict[str, float], price: dict[str, float]
@@ -138,6 +135,6 @@ def _asks(settings: Settings, profile: str, data: list[Graded], ours: Mapping[st
             cost=row.cost,
             paid={name: felt(usd) for name, usd in row.cost.items()},
             choice=first(decision["plan"], ours, ""),
-            scored=decision["step"] == BY_SCORE,
+            scored=decision["step"] == logged.BY_SCORE,
             group=row.group,
         )
